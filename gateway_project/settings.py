@@ -1,0 +1,141 @@
+"""Every setting of Tollgate, read from the environment; docs/reference/settings.md describes them.
+
+Without its secrets it refuses to start; `./dev run` makes them and puts them into the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+_env_file = Path(os.environ.get("TOLLGATE_ENV_FILE", BASE_DIR / ".env"))
+if _env_file.is_file():
+    env.read_env(_env_file)
+
+
+def required(name: str, why: str) -> str:
+    """The variable's text, or one plain sentence about what is missing."""
+    value = env.str(name, default="")
+    if not value:
+        raise ImproperlyConfigured(f"Set {name} ({why}); `./dev run` makes one by itself.")
+    return str(value)
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's form of a DATABASE_URL; `?host=/folder` names a Unix socket, as in libpq."""
+    parsed: dict[str, Any] = env.db_url_config(url)
+    options = parsed.setdefault("OPTIONS", {})
+    if "host" in options:
+        parsed["HOST"] = options.pop("host")
+    # Async views raise inside of ATOMIC_REQUESTS, and every write names its own transaction.
+    return parsed | {"ATOMIC_REQUESTS": False, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+
+
+# Where it runs
+DEBUG = env.bool("DEBUG", default=False)
+TOLLGATE_HOME = Path(env.str("TOLLGATE_HOME", default=str(BASE_DIR / "var"))).absolute()
+PORT = env.int("PORT", default=8787)
+ENVIRONMENT = env.str("ENVIRONMENT", default="dev")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+DATABASES = {
+    "default": database(required("DATABASE_URL", "postgres://user:password@host:5432/name"))
+}
+
+# Secrets
+SECRET_KEY = required("SECRET_KEY", "a long random text that signs the admin's sessions")
+TOLLGATE_KEY_PEPPER = required("TOLLGATE_KEY_PEPPER", "a long random text, keyed into API keys")
+TOLLGATE_KEY_RING = required("TOLLGATE_KEY_RING", "id:base64 of 32 bytes, comma-separated")
+
+# The gateway
+MODEL_ID = env.str("MODEL_ID", default="")
+FALLBACK_MODEL_ID = env.str("FALLBACK_MODEL_ID", default="")
+GATEWAY_TRUST_TENANT_HEADER = env.bool("GATEWAY_TRUST_TENANT_HEADER", default=False)
+UPSTREAM_ALLOWED_NETWORKS = env.list("UPSTREAM_ALLOWED_NETWORKS", default=[])
+UPSTREAM_TOTAL_TIMEOUT_SECONDS = env.int("UPSTREAM_TOTAL_TIMEOUT_SECONDS", default=900)
+CHAT_BODY_LIMIT_BYTES = env.int("CHAT_BODY_LIMIT_BYTES", default=65_536)
+DEFAULT_MODEL_OUTPUT_TOKENS = env.int("DEFAULT_MODEL_OUTPUT_TOKENS", default=1024)
+DEFAULT_MODEL_MAX_OUTPUT_TOKENS = env.int("DEFAULT_MODEL_MAX_OUTPUT_TOKENS", default=8192)
+LEDGER_CURRENCY = env.str("LEDGER_CURRENCY", default="USD")
+
+# Celery, read by gateway_project/celery.py under the namespace CELERY
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
+
+# Logs, read by gateway_project/logging.py
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", default="console" if DEBUG else "json")
+
+# Django
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "pgtrigger",
+    "pghistory",
+    "pghistory.admin",
+    "tenants_app",
+    "usage_app",
+    "chat_app",
+    "gateway_project",
+]
+# The API's paths do not come through here: gateway_project/asgi.py sends them to a lean handler.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "pghistory.middleware.HistoryMiddleware",
+]
+ROOT_URLCONF = "gateway_project.urls"
+ASGI_APPLICATION = "gateway_project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = TOLLGATE_HOME / "static"
+LOGIN_URL = "admin:login"
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+# HTTPS is what a production edge speaks; on loopback plain HTTP must still log in.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=False)
+
+UNFOLD = {"SITE_TITLE": "Tollgate", "SITE_HEADER": "Tollgate", "SHOW_VIEW_ON_SITE": False}

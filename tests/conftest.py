@@ -1,0 +1,53 @@
+"""The database of a test run: one throw-away Postgres, shared by all workers, gone at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gateway_project.embedded.account import Account, place_for
+from gateway_project.embedded.postgres import Postgres
+from tests import settings
+
+OURS = "TEST_DATABASE_URL" not in os.environ
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """pytest-django's hook before it makes the test database: the first worker starts Postgres."""
+    if OURS:
+        settings.CLUSTER.start()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Clear away what a killed run left."""
+    if hasattr(config, "workerinput"):
+        return
+    for folder in settings.RUN_FOLDER.parent.iterdir():
+        if folder.name.isdigit() and not _alive(int(folder.name)):
+            _remove(folder, Postgres(place_for(folder / "postgres", Account.current())))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last to leave is pytest itself: its workers have ended by now."""
+    if OURS and not hasattr(config, "workerinput"):
+        _remove(settings.RUN_FOLDER, settings.CLUSTER)
+
+
+def _remove(folder: Path, cluster: Postgres) -> None:
+    cluster.stop()
+    shutil.rmtree(cluster.folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

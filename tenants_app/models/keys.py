@@ -1,0 +1,65 @@
+"""API keys as rows; issuing, revoking and recognising them is `tenants_app.keys`."""
+
+from datetime import datetime
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Func
+from django.db.models.lookups import Exact
+from django.utils import timezone
+
+from tenants_app.models.querysets import TenantOwned
+from tenants_app.models.tenants import Tenant
+
+
+def default_scopes() -> list[str]:
+    """What a key may do unless its issuer says otherwise."""
+    return ["chat", "usage:read"]
+
+
+class ApiKey(models.Model):
+    """A credential, known by its digest alone; `keys` issues, rotates and revokes."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="keys")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16, editable=False)
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=50), default=default_scopes)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantOwned.as_manager()
+
+    class Meta:
+        ordering = ["tenant", "name", "id"]
+        verbose_name = "API key"
+        constraints = [
+            models.CheckConstraint(
+                name="key_digest_is_a_sha256",
+                condition=Exact(
+                    Func(F("digest"), function="octet_length", output_field=models.IntegerField()),
+                    32,
+                ),
+            ),
+            # What a budget's composite foreign key points at.
+            models.UniqueConstraint(name="key_belongs_to_one_tenant", fields=["id", "tenant"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def is_live(self, now: datetime | None = None) -> bool:
+        """Neither revoked nor expired."""
+        now = now or timezone.now()
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+class ApiKeyUse(models.Model):
+    """When a key was last used; written in batches, and no part of the configuration."""
+
+    key = models.OneToOneField(ApiKey, models.CASCADE, primary_key=True, related_name="use")
+    last_used_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.key_id} at {self.last_used_at:%Y-%m-%d %H:%M}"

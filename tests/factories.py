@@ -1,0 +1,37 @@
+"""Rows for tests: each function makes one, saved, with what a test does not name filled in."""
+
+from itertools import count
+from typing import Any
+
+from tenants_app.models import Budget, Model, Route, Tenant, Upstream
+
+_numbers = count(1)
+
+
+def make_tenant(slug: str = "acme", **fields: Any) -> Tenant:
+    """A tenant; `acme` and `globex` are the two of every test."""
+    return Tenant.objects.create(slug=slug, **{"name": slug.capitalize(), **fields})
+
+
+def make_upstream(name: str = "", **fields: Any) -> Upstream:
+    """A shared demo upstream; with `tenant=` the tenant's own, with `token=` a sealed token."""
+    token = fields.pop("token", "")
+    upstream = Upstream(name=name or f"upstream-{next(_numbers)}", **{"kind": "demo", **fields})
+    upstream.seal_token(token)
+    upstream.save()
+    return upstream
+
+
+def make_model(public_id: str = "demo-echo", **fields: Any) -> Model:
+    """A model without routes."""
+    return Model.objects.create(public_id=public_id, **fields)
+
+
+def make_route(model: Model, upstream: Upstream | None = None, **fields: Any) -> Route:
+    """A shared route, to a new demo upstream unless one is given."""
+    return Route.objects.create(model=model, upstream=upstream or make_upstream(), **fields)
+
+
+def make_budget(tenant: Tenant, metric: str, period: str, limit: Any, **fields: Any) -> Budget:
+    """A limit on the tenant, or with `api_key=` on one of its keys."""
+    return Budget.objects.create(tenant=tenant, metric=metric, period=period, limit=limit, **fields)

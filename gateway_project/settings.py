@@ -12,6 +12,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from gateway_project.logging import logging_config
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 _env_file = Path(os.environ.get("TOLLGATE_ENV_FILE", BASE_DIR / ".env"))
@@ -66,10 +68,31 @@ LEDGER_CURRENCY = env.str("LEDGER_CURRENCY", default="USD")
 
 # Celery, read by gateway_project/celery.py under the namespace CELERY
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {
+        "data_folder_in": str(TOLLGATE_HOME / "broker" / "messages"),
+        "data_folder_out": str(TOLLGATE_HOME / "broker" / "messages"),
+        "processed_folder": str(TOLLGATE_HOME / "broker" / "processed"),
+        "control_folder": str(TOLLGATE_HOME / "broker" / "control"),
+        # The default of one second would be the delay of every task.
+        "polling_interval": 0.1,
+    }
+    if CELERY_BROKER_URL.startswith("filesystem:")
+    else {}
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(TOLLGATE_HOME / "broker" / "beat")
+CELERY_WORKER_REDIRECT_STDOUTS = False
 
-# Logs, read by gateway_project/logging.py
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+# Logs
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", default="console" if DEBUG else "json")
+LOGGING_CONFIG = "gateway_project.logging.configure"
+LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL)
 
 # Django
 INSTALLED_APPS = [

@@ -1,0 +1,32 @@
+"""The timetable names real tasks, and the file broker keeps its messages to itself."""
+
+from pathlib import Path
+
+from django.conf import settings
+
+from gateway_project.celery import app
+
+
+def test_every_scheduled_task_exists() -> None:
+    app.loader.import_default_modules()
+    scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert scheduled <= set(app.tasks)
+
+
+def test_messages_are_json_only_and_results_are_not_kept() -> None:
+    assert app.conf.accept_content == ["json"]
+    assert app.conf.task_serializer == "json"
+    assert app.conf.task_ignore_result is True
+
+
+def test_broker_folders_are_private() -> None:
+    for name in ("data_folder_in", "processed_folder", "control_folder"):
+        folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS[name])
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_message_waits_in_the_folder_for_a_worker() -> None:
+    folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_in"])
+    before = len(list(folder.iterdir()))
+    app.send_task("no.such_task", args=[1], queue="tests-only")
+    assert len(list(folder.iterdir())) == before + 1

@@ -1,0 +1,282 @@
+"""The books on the request path: `reserve` takes a durable hold or refuses, `settle` ends it in exactly one entry.
+
+With `ledger_sync` the only writer of windows, holds and entries. Calls of one process share transactions (group
+commit); one `Ledger` lives per event loop and beats its process's heart while any hold may be open.
+"""
+
+import asyncio
+import os
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+from uuid import UUID, uuid4
+from weakref import WeakKeyDictionary
+
+import orjson
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+
+from tenants_app.database import pool
+from tenants_app.directory import Caller
+from tenants_app.errors import InternalError, ServiceUnavailable
+
+from usage_app import ledger_batches as batches
+from usage_app import ledger_sql as sql
+from usage_app.admission import Refusal
+from usage_app.errors import refused
+from usage_app.group_commit import UNBOUNDED, GroupCommit, Overloaded
+from usage_app.holds import BudgetState, Hold, Settlement, Wish, release, unconfirmed
+from usage_app.scopes import Scopes
+
+HEARTBEAT_SECONDS = 5.0
+SETTLE_WAIT_SECONDS = 10.0
+
+_DATABASE_AWAY = (psycopg.OperationalError, PoolTimeout)
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+async def reserve(wish: Wish) -> Hold:
+    """Take a hold on every window that applies to the wish, durable when this returns.
+
+    Raises RateLimited or BudgetExceeded (refused), ConfigurationChanged (the caller's snapshot is out of date: begin
+    again) or ServiceUnavailable. A caller that is cancelled meanwhile leaves no hold behind.
+    """
+    return await current().reserve(wish)
+
+
+async def settle(hold: Hold, settlement: Settlement) -> BudgetState | None:
+    """End the hold in its ledger entry; the tightest budget afterwards, or None without one.
+
+    The row is queued before the first await, so it is written even if the caller is cancelled. Repeated, it changes
+    nothing. Raises ServiceUnavailable when the entry is not durable within `SETTLE_WAIT_SECONDS` (it is still
+    tried for).
+    """
+    return await current().settle(hold, settlement)
+
+
+def count_refusal(caller: Caller, code: str) -> None:
+    """Count a refused request, for the operator's question why; written with the next heartbeat."""
+    current().refusals[caller.tenant.id, caller.key.id if caller.key else None, code] += 1
+
+
+def current() -> "Ledger":
+    """The running event loop's ledger."""
+    loop = asyncio.get_running_loop()
+    found = _ledgers.get(loop)
+    if found is None:
+        found = _ledgers[loop] = Ledger()
+    return found
+
+
+class Ledger:
+    """One process's queues, open holds and heartbeat."""
+
+    def __init__(self) -> None:
+        self.process_id = uuid4()
+        self.open_holds: dict[UUID, Hold] = {}
+        self.refusals: Counter[tuple[int, int | None, str]] = Counter()
+        self._scopes = Scopes()
+        self._heart: asyncio.Task[None] | None = None
+        self._reserving = GroupCommit[Wish, Hold | Refusal](
+            self._reserve_batch,
+            group=lambda wish: wish.caller.tenant.id,
+            abandoned=self._release_abandoned,
+        )
+        self._settling = GroupCommit[tuple[Hold, bytes], batches.Counters](
+            self._settle_batch, group=lambda row: row[0].tenant_id, bounds=UNBOUNDED
+        )
+
+    async def reserve(self, wish: Wish) -> Hold:
+        try:
+            verdict = await self._reserving.submit(wish)
+        except Overloaded:
+            raise ServiceUnavailable("Too many requests are waiting.") from None
+        if isinstance(verdict, Refusal):
+            raise refused(verdict)
+        return verdict
+
+    async def settle(self, hold: Hold, settlement: Settlement) -> BudgetState | None:
+        future = self._submit(hold, settlement)
+        done, _ = await asyncio.wait([future], timeout=SETTLE_WAIT_SECONDS)
+        if not done:
+            raise ServiceUnavailable("The books can't be written at the moment.")
+        counters = future.result()
+        hold.budgets = [_as_of(counters, budget) for budget in hold.budgets]
+        return hold.tightest
+
+    async def close(self) -> None:
+        """Drain both queues, beat once more and stop. Holds still open are left to the sweep."""
+        await self._reserving.drain()
+        await self._settling.drain()
+        if self._heart is not None:
+            self._heart.cancel()
+            await asyncio.wait([self._heart])
+            await self._beat()
+        if self.open_holds:
+            log.warning("ledger_closed_with_open_holds", holds=len(self.open_holds))
+
+    def _submit(self, hold: Hold, settlement: Settlement) -> asyncio.Future[batches.Counters]:
+        self.open_holds.pop(hold.request_id, None)
+        future = self._settling.submit((hold, orjson.dumps(settlement.as_row(hold))))
+        future.add_done_callback(_look_at)
+        return future
+
+    # --- the batches ---------------------------------------------------------------------------------------------
+
+    async def _reserve_batch(
+        self, wishes: Sequence[Wish]
+    ) -> Sequence[Hold | Refusal | BaseException]:
+        try:
+            await self._alive()
+            results = await _twice(lambda: self._try_reserve(wishes))
+        except batches.CommitUnknown:
+            for wish in wishes:
+                self._release_unknown(wish)
+            return [ServiceUnavailable()] * len(wishes)
+        except _DATABASE_AWAY as error:
+            log.warning("ledger_unavailable", error=type(error).__name__)
+            return [ServiceUnavailable()] * len(wishes)
+        except psycopg.Error as error:
+            if len(wishes) > 1:
+                return [(await self._reserve_batch([wish]))[0] for wish in wishes]
+            log.error("reserve_failed", error=str(error), request_id=str(wishes[0].request_id))
+            return [InternalError()]
+        for result in results:
+            if isinstance(result, Hold):
+                self.open_holds[result.request_id] = result
+        return results
+
+    async def _try_reserve(
+        self, wishes: Sequence[Wish]
+    ) -> Sequence[Hold | Refusal | BaseException]:
+        for _ in range(3):
+            async with pool().connection() as connection:
+                await self._scopes.ensure(connection, (wish.caller for wish in wishes))
+                try:
+                    return await batches.reserve(connection, wishes, self._scopes, self.process_id)
+                except batches.PeriodEnded:
+                    self._scopes.forget(wish.caller for wish in wishes)
+        return [ServiceUnavailable()] * len(wishes)
+
+    async def _settle_batch(
+        self, rows: Sequence[tuple[Hold, bytes]]
+    ) -> Sequence[batches.Counters | BaseException]:
+        delay = 0.05
+        while True:
+            try:
+                async with pool().connection() as connection:
+                    return [await batches.settle(connection, rows)] * len(rows)
+            except _DATABASE_AWAY as error:
+                log.warning("settle_delayed", error=type(error).__name__, entries=len(rows))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 1.0)
+            except psycopg.Error as error:
+                return await self._bisect(rows, error)
+
+    async def _bisect(
+        self, rows: Sequence[tuple[Hold, bytes]], error: BaseException
+    ) -> Sequence[batches.Counters | BaseException]:
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            first = await self._settle_batch(rows[:middle])
+            return [*first, *await self._settle_batch(rows[middle:])]
+        request_id = rows[0][0].request_id
+        log.error("settle_failed", error=str(error), request_id=str(request_id))
+        async with pool().connection() as connection:
+            await connection.execute(sql.ABANDON, [[request_id]])
+        return [InternalError()]
+
+    # --- holds nobody waits for ----------------------------------------------------------------------------------
+
+    def _release_abandoned(self, verdict: Hold | Refusal) -> None:
+        if isinstance(verdict, Hold):
+            self._submit(verdict, release(verdict))
+
+    def _release_unknown(self, wish: Wish) -> None:
+        """Its commit may have happened. Should the hold exist when the database is back, it is released."""
+        scopes = self._scopes.find(wish.caller) or ()
+        hold = unconfirmed(wish, [row for scope in scopes for row in scope.window_ids.values()])
+        self._submit(hold, release(hold, error_code="service_unavailable"))
+
+    # --- the heart -----------------------------------------------------------------------------------------------
+
+    async def _alive(self) -> None:
+        """Before the first hold: this process must be known, or the sweep would take the hold at once."""
+        if self._heart is None:
+            await self._beat()
+            self._heart = asyncio.get_running_loop().create_task(self._keep_beating())
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                await self._beat()
+            except Exception as error:  # the heart goes on, whatever happened to one beat
+                log.warning("heartbeat_failed", error=type(error).__name__)
+
+    async def _beat(self) -> None:
+        """Keep all holds alive, write down how far each open stream got, and count the refusals since the last beat."""
+        streams = [
+            {
+                "id": hold.request_id,
+                "output": hold.streamed_output_tokens,
+                "model": hold.model,
+                "upstream": hold.upstream,
+                "price_id": hold.price_id,
+            }
+            for hold in self.open_holds.values()
+            if hold.streamed_output_tokens is not None
+        ]
+        async with pool().connection() as connection:
+            name = (self.process_id, socket.gethostname(), os.getpid())
+            await connection.execute(sql.HEARTBEAT, name)
+            if streams:
+                ids = [stream["id"] for stream in streams]
+                await connection.execute(sql.CHECKPOINT, [orjson.dumps(streams).decode(), ids])
+            await self._write_refusals(connection)
+
+    async def _write_refusals(self, connection: batches.Connection) -> None:
+        counted, self.refusals = self.refusals, Counter()
+        if not counted:
+            return
+        rows = [
+            {"tenant_id": tenant, "api_key_id": key, "code": code, "refusals": count}
+            for (tenant, key, code), count in counted.items()
+        ]
+        try:
+            await connection.execute(sql.COUNT_REFUSALS, [orjson.dumps(rows).decode()])
+        except BaseException:
+            self.refusals += counted
+            raise
+
+
+_ledgers: WeakKeyDictionary[asyncio.AbstractEventLoop, Ledger] = WeakKeyDictionary()
+
+
+async def _twice(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Once more after the connection was lost before a commit; waiting for a lock again would only add to the queue."""
+    try:
+        return await attempt()
+    except psycopg.errors.LockNotAvailable:
+        raise
+    except psycopg.OperationalError:
+        return await attempt()
+
+
+def _as_of(counters: batches.Counters, budget: BudgetState) -> BudgetState:
+    found = counters.get(budget.window_id)
+    if found is None:
+        return budget
+    used, held = found
+    return replace(budget, used=used[budget.metric], held=held[budget.metric])
+
+
+def _look_at(future: asyncio.Future[batches.Counters]) -> None:
+    """Its caller may be gone; what went wrong has been logged."""
+    if not future.cancelled():
+        future.exception()

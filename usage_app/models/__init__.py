@@ -1,0 +1,24 @@
+"""The tables of the books, by what they are for."""
+
+from usage_app.models.books import (
+    GatewayProcess,
+    LedgerEntry,
+    RateBucket,
+    Reservation,
+    UsageWindow,
+)
+from usage_app.models.prices import Price
+from usage_app.models.rollups import DailyUsage, HourlyUsage, MonthlyUsage, RefusalCount
+
+__all__ = [
+    "DailyUsage",
+    "GatewayProcess",
+    "HourlyUsage",
+    "LedgerEntry",
+    "MonthlyUsage",
+    "Price",
+    "RateBucket",
+    "RefusalCount",
+    "Reservation",
+    "UsageWindow",
+]

@@ -1,0 +1,107 @@
+"""Counts and sums made from the ledger for reports: re-made whole by tasks, never edited, never the truth."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from tenants_app.models import ApiKey, Tenant
+
+from usage_app.models.fields import MONEY, TenantOwned
+
+
+class RefusalCount(models.Model):
+    """How often a key was refused with one error code in one hour, so that an operator can say why it gets 429s."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.CASCADE, related_name="+")
+    hour = models.DateTimeField()
+    code = models.CharField(max_length=40)
+    refusals = models.BigIntegerField()
+
+    objects = TenantOwned.as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["tenant", "api_key", "hour", "code"],
+                nulls_distinct=False,
+                name="refusals_are_one_row_per_hour_and_code",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.refusals} × {self.code}"
+
+
+class UsageRollup(models.Model):
+    """Sums of ledger entries of one tenant, key and model over one period; re-made whole from the entries, never edited."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="+")
+    model = models.CharField(max_length=200)
+    requests = models.BigIntegerField()
+    errors = models.BigIntegerField()
+    aborted = models.BigIntegerField()
+    expired = models.BigIntegerField()
+    attempts = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    cached_tokens = models.BigIntegerField()
+    cache_write_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    reasoning_tokens = models.BigIntegerField()
+    total_tokens = models.BigIntegerField()
+    estimated_tokens = models.BigIntegerField(help_text="Of the total, not reported by a provider.")
+    unpriced_tokens = models.BigIntegerField(help_text="Of the total, without a known price.")
+    unpriced_requests = models.BigIntegerField()
+    cost = models.DecimalField(**MONEY)
+    latency_histogram = ArrayField(models.BigIntegerField())
+    ttft_histogram = ArrayField(models.BigIntegerField())
+
+    objects = TenantOwned.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.total_tokens} tokens"
+
+
+class HourlyUsage(UsageRollup):
+    hour = models.DateTimeField(help_text="UTC; a roll-up by clock hour of the admission.")
+
+    class Meta:
+        verbose_name_plural = "hourly usage"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["tenant", "hour", "api_key", "model"],
+                nulls_distinct=False,
+                name="hourly_usage_is_one_row_per_group",
+            ),
+        )
+
+
+class DailyUsage(UsageRollup):
+    day = models.DateField(help_text="The tenant's calendar day.")
+
+    class Meta:
+        verbose_name_plural = "daily usage"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["tenant", "day", "api_key", "model"],
+                nulls_distinct=False,
+                name="daily_usage_is_one_row_per_group",
+            ),
+        )
+
+
+class MonthlyUsage(UsageRollup):
+    month = models.DateField(help_text="The first day of the tenant's calendar month.")
+
+    class Meta:
+        verbose_name_plural = "monthly usage"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["tenant", "month", "api_key", "model"],
+                nulls_distinct=False,
+                name="monthly_usage_is_one_row_per_group",
+            ),
+        )

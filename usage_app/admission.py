@@ -1,6 +1,8 @@
-"""Whether requests may be spent: the decision alone, on counters that the caller has locked. No clock, no I/O.
+"""Whether requests may be spent: the decision alone, on counters that the caller has locked. No
+clock, no I/O.
 
-All limits of a request hold or none is taken. Amounts are whole requests, tokens or ledger units (10^-10 currency).
+All limits of a request hold or none is taken. Amounts are whole requests, tokens or ledger units
+(10^-10 currency).
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,9 @@ Metric = Literal["requests", "tokens", "cost"]
 
 @dataclass(slots=True)
 class Window:
-    """A locked row of usage_window, or of the batch's view of it: the caller adds to `held` what was granted."""
+    """A locked row of usage_window, or of the batch's view of it: the caller adds to `held` what
+    was granted.
+    """
 
     id: int
     period: str
@@ -28,7 +32,9 @@ class Window:
 
 @dataclass(slots=True)
 class Bucket:
-    """A locked row of rate_bucket: `level_micro` millionths, as of `refilled_at`. A grant is taken from it."""
+    """A locked row of rate_bucket: `level_micro` millionths, as of `refilled_at`. A grant is taken
+    from it.
+    """
 
     id: int
     level_micro: int
@@ -85,7 +91,8 @@ class Grant:
 class Refusal:
     """Which budget has no room and why.
 
-    `exhausted`: used up. `too_large`: would not fit into an empty window. `in_flight`: others hold the room for now.
+    `exhausted`: used up. `too_large`: would not fit into an empty window. `in_flight`: others hold
+    the room for now.
     """
 
     check: Check
@@ -102,10 +109,11 @@ class Refusal:
 
 
 def decide(demand: Demand, checks: Sequence[Check], now: datetime) -> Grant | Refusal:
-    """Grant the largest output that every budget has room for, and count it in; or say which budget refuses.
+    """Grant the largest output that every budget has room for, and count it in; or say which budget
+    refuses.
 
-    A day's or month's room clamps the output, and so does a bucket's capacity; a bucket that is merely low
-    at the moment refuses instead, since its room comes back within the minute.
+    A day's or month's room clamps the output, and so does a bucket's capacity; a bucket that is
+    merely low at the moment refuses instead, since its room comes back within the minute.
     """
     output = demand.output_tokens
     for check in checks:
@@ -120,10 +128,8 @@ def decide(demand: Demand, checks: Sequence[Check], now: datetime) -> Grant | Re
     return Grant(output, demand.amount("tokens", output), demand.amount("cost", output))
 
 
-def bucket_level(check: Check, now: datetime) -> int:
+def bucket_level(bucket: Bucket, check: Check, now: datetime) -> int:
     """The millionths in the bucket at `now`: refilled by limit/60 a second up to its capacity."""
-    bucket = check.counter
-    assert isinstance(bucket, Bucket)
     elapsed = max(now - bucket.refilled_at, timedelta(0)) // timedelta(microseconds=1)
     return min(check.burst * MICRO, bucket.level_micro + elapsed * check.limit // MINUTE_SECONDS)
 
@@ -142,12 +148,12 @@ def _clamping_room(check: Check) -> int:
 
 def _refuse(amount: int, check: Check, now: datetime) -> Refusal | None:
     if isinstance(check.counter, Bucket):
-        return _refuse_by_bucket(amount, check, now)
+        return _refuse_by_bucket(amount, check, check.counter, now)
     return _refuse_by_window(amount, check, check.counter, now)
 
 
-def _refuse_by_bucket(amount: int, check: Check, now: datetime) -> Refusal | None:
-    level = bucket_level(check, now)
+def _refuse_by_bucket(amount: int, check: Check, bucket: Bucket, now: datetime) -> Refusal | None:
+    level = bucket_level(bucket, check, now)
     lacking = amount * MICRO - level
     if lacking <= 0:
         return None
@@ -158,9 +164,7 @@ def _refuse_by_bucket(amount: int, check: Check, now: datetime) -> Refusal | Non
     return Refusal(check, "exhausted", used, 0, now + timedelta(seconds=wait), wait)
 
 
-def _refuse_by_window(
-    amount: int, check: Check, window: Window, now: datetime
-) -> Refusal | None:
+def _refuse_by_window(amount: int, check: Check, window: Window, now: datetime) -> Refusal | None:
     used, held = window.used[check.metric], window.held[check.metric]
     if used + held + amount <= check.limit:
         return None
@@ -175,7 +179,10 @@ def _refuse_by_window(
 
 
 def _take(amount: int, check: Check, now: datetime) -> None:
-    """Take from a bucket. Windows are counted by the caller, once per window however many budgets look at it."""
-    if isinstance(check.counter, Bucket):
-        check.counter.level_micro = bucket_level(check, now) - amount * MICRO
-        check.counter.refilled_at = now
+    """Take from a bucket. Windows are counted by the caller, once per window however many budgets
+    look at it.
+    """
+    bucket = check.counter
+    if isinstance(bucket, Bucket):
+        bucket.level_micro = bucket_level(bucket, check, now) - amount * MICRO
+        bucket.refilled_at = now

@@ -11,7 +11,6 @@ from datetime import UTC
 from typing import Any
 
 from tenants_app.errors import TollgateError
-
 from usage_app.admission import Metric, Refusal
 from usage_app.pricing import to_decimal
 

@@ -1,6 +1,8 @@
-"""Concurrent calls in one process share a transaction: while one batch is in flight, the next one gathers.
+"""Concurrent calls in one process share a transaction: while one batch is in flight, the next one
+gathers.
 
-Owns the queue, its bounds and its fairness between tenants. What a batch does to the database is the caller's `commit`.
+Owns the queue, its bounds and its fairness between tenants. What a batch does to the database is
+the caller's `commit`.
 """
 
 import asyncio
@@ -20,7 +22,9 @@ class Overloaded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`waiting` calls at most, the oldest for `age_seconds` at most; `batch` rows share one transaction."""
+    """`waiting` calls at most, the oldest for `age_seconds` at most; `batch` rows share one
+    transaction.
+    """
 
     batch: int = 128
     waiting: int = 2_000
@@ -33,9 +37,10 @@ UNBOUNDED = Bounds(waiting=2**62, age_seconds=float("inf"))
 class GroupCommit(Generic[Row, Result]):
     """Runs `commit(rows)` for all that gathered, one batch at a time, on tasks of its own.
 
-    `commit` answers with one result or exception for each row, in order; what it raises goes to every caller of
-    the batch. Every future is resolved on every path. A result whose caller was cancelled meanwhile goes to
-    `abandoned`. Callers of one `group` (a tenant) take turns with the others'.
+    `commit` answers with one result or exception for each row, in order; what it raises goes to
+    every caller of the batch. Every future is resolved on every path. A result whose caller was
+    cancelled meanwhile goes to `abandoned`. Callers of one `group` (a tenant) take turns with the
+    others'.
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class GroupCommit(Generic[Row, Result]):
         *,
         group: Callable[[Row], Hashable],
         abandoned: Callable[[Result], None] | None = None,
-        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+        bounds: Bounds = Bounds(),
     ) -> None:
         self._commit = commit
         self._abandoned = abandoned
@@ -57,7 +62,10 @@ class GroupCommit(Generic[Row, Result]):
     def submit(self, row: Row) -> asyncio.Future[Result]:
         """Queue a row, before any await; the future ends with its own result. Raises Overloaded."""
         now = monotonic()
-        if self._waiting >= self._bounds.waiting or self._oldest_age(now) > self._bounds.age_seconds:
+        if (
+            self._waiting >= self._bounds.waiting
+            or self._oldest_age(now) > self._bounds.age_seconds
+        ):
             raise Overloaded
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
@@ -97,7 +105,7 @@ class GroupCommit(Generic[Row, Result]):
             for future in futures:
                 future.cancel()
             raise
-        except BaseException as error:  # whatever went wrong, no caller may wait for ever
+        except BaseException as error:  # noqa: BLE001 - whatever went wrong, no caller may wait for ever
             results = [error] * len(rows)
         for future, result in zip(futures, results, strict=True):
             self._resolve(future, result)

@@ -1,4 +1,6 @@
-"""What goes into the ledger and comes out of it: a wish, a hold, a settlement, and how full a budget is. PURE."""
+"""What goes into the ledger and comes out of it: a wish, a hold, a settlement, and how full a
+budget is. PURE.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +62,7 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True)
 class RateState:
-    """How full the tightest requests-per-minute budget is; `reset_seconds` until it is full again."""
+    """How full the tightest requests-per-minute budget is, and when it is full again."""
 
     limit: int
     remaining: int
@@ -71,7 +73,8 @@ class RateState:
 class Hold:
     """A durable hold. `output_tokens` is the most that may be asked of the provider.
 
-    `streamed_output_tokens`, `model`, `upstream` and `price_id` are what the heartbeat writes down of an open answer.
+    `streamed_output_tokens`, `model`, `upstream` and `price_id` are what the heartbeat writes down
+    of an open answer.
     """
 
     request_id: UUID
@@ -97,7 +100,9 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What an admitted request came to. `cost` is ledger units, or None: tokens without a known price."""
+    """What an admitted request came to. `cost` is ledger units, or None: tokens without a known
+    price.
+    """
 
     model: str
     model_reason: str
@@ -141,7 +146,9 @@ class Settlement:
 
 
 def late_keys(hold: Hold) -> dict[str, Any]:
-    """What a settlement needs beside its row when the sweep came first; the adjustment's id is derived, so there is one."""
+    """What a settlement needs beside its row when the sweep came first; the adjustment's id is
+    derived, so there is one.
+    """
     return {
         "created_at": hold.created_at,
         "adjustment_id": uuid5(_LATE, hold.request_id.hex),

@@ -1,7 +1,9 @@
-"""The books on the request path: `reserve` takes a durable hold or refuses, `settle` ends it in exactly one entry.
+"""The books on the request path: `reserve` takes a durable hold or refuses, `settle` ends it in
+exactly one entry.
 
-With `ledger_sync` the only writer of windows, holds and entries. Calls of one process share transactions (group
-commit); one `Ledger` lives per event loop and beats its process's heart while any hold may be open.
+With `ledger_sync` the only writer of windows, holds and entries. Calls of one process share
+transactions (group commit); one `Ledger` lives per event loop and beats its process's heart while
+any hold may be open.
 """
 
 import asyncio
@@ -18,11 +20,10 @@ import orjson
 import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
-
 from tenants_app.database import pool
 from tenants_app.directory import Caller
-from tenants_app.errors import InternalError, ServiceUnavailable
 
+from tenants_app.errors import InternalError, ServiceUnavailable
 from usage_app import ledger_batches as batches
 from usage_app import ledger_sql as sql
 from usage_app.admission import Refusal
@@ -43,8 +44,9 @@ T = TypeVar("T")
 async def reserve(wish: Wish) -> Hold:
     """Take a hold on every window that applies to the wish, durable when this returns.
 
-    Raises RateLimited or BudgetExceeded (refused), ConfigurationChanged (the caller's snapshot is out of date: begin
-    again) or ServiceUnavailable. A caller that is cancelled meanwhile leaves no hold behind.
+    Raises RateLimited or BudgetExceeded (refused), ConfigurationChanged (the caller's snapshot is
+    out of date: begin again) or ServiceUnavailable. A caller that is cancelled meanwhile leaves no
+    hold behind.
     """
     return await current().reserve(wish)
 
@@ -52,9 +54,9 @@ async def reserve(wish: Wish) -> Hold:
 async def settle(hold: Hold, settlement: Settlement) -> BudgetState | None:
     """End the hold in its ledger entry; the tightest budget afterwards, or None without one.
 
-    The row is queued before the first await, so it is written even if the caller is cancelled. Repeated, it changes
-    nothing. Raises ServiceUnavailable when the entry is not durable within `SETTLE_WAIT_SECONDS` (it is still
-    tried for).
+    The row is queued before the first await, so it is written even if the caller is cancelled.
+    Repeated, it changes nothing. Raises ServiceUnavailable when the entry is not durable within
+    `SETTLE_WAIT_SECONDS` (it is still tried for).
     """
     return await current().settle(hold, settlement)
 
@@ -126,7 +128,7 @@ class Ledger:
         future.add_done_callback(_look_at)
         return future
 
-    # --- the batches ---------------------------------------------------------------------------------------------
+    # --- the batches ------------------------------------------------------------------------------
 
     async def _reserve_batch(
         self, wishes: Sequence[Wish]
@@ -191,22 +193,26 @@ class Ledger:
             await connection.execute(sql.ABANDON, [[request_id]])
         return [InternalError()]
 
-    # --- holds nobody waits for ----------------------------------------------------------------------------------
+    # --- holds nobody waits for -------------------------------------------------------------------
 
     def _release_abandoned(self, verdict: Hold | Refusal) -> None:
         if isinstance(verdict, Hold):
             self._submit(verdict, release(verdict))
 
     def _release_unknown(self, wish: Wish) -> None:
-        """Its commit may have happened. Should the hold exist when the database is back, it is released."""
+        """Its commit may have happened. Should the hold exist when the database is back, it is
+        released.
+        """
         scopes = self._scopes.find(wish.caller) or ()
         hold = unconfirmed(wish, [row for scope in scopes for row in scope.window_ids.values()])
         self._submit(hold, release(hold, error_code="service_unavailable"))
 
-    # --- the heart -----------------------------------------------------------------------------------------------
+    # --- the heart --------------------------------------------------------------------------------
 
     async def _alive(self) -> None:
-        """Before the first hold: this process must be known, or the sweep would take the hold at once."""
+        """Before the first hold: this process must be known, or the sweep would take the hold at
+        once.
+        """
         if self._heart is None:
             await self._beat()
             self._heart = asyncio.get_running_loop().create_task(self._keep_beating())
@@ -216,11 +222,13 @@ class Ledger:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             try:
                 await self._beat()
-            except Exception as error:  # the heart goes on, whatever happened to one beat
+            except Exception as error:  # noqa: BLE001 - the heart goes on, whatever happened to one beat
                 log.warning("heartbeat_failed", error=type(error).__name__)
 
     async def _beat(self) -> None:
-        """Keep all holds alive, write down how far each open stream got, and count the refusals since the last beat."""
+        """Keep all holds alive, write down how far each open stream got, and count the refusals
+        since the last beat.
+        """
         streams = [
             {
                 "id": hold.request_id,
@@ -259,7 +267,9 @@ _ledgers: WeakKeyDictionary[asyncio.AbstractEventLoop, Ledger] = WeakKeyDictiona
 
 
 async def _twice(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Once more after the connection was lost before a commit; waiting for a lock again would only add to the queue."""
+    """Once more after the connection was lost before a commit; waiting for a lock again would only
+    add to the queue.
+    """
     try:
         return await attempt()
     except psycopg.errors.LockNotAvailable:

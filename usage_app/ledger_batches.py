@@ -11,7 +11,6 @@ from uuid import UUID
 
 import orjson
 from psycopg import AsyncConnection, OperationalError
-
 from tenants_app.directory import Limit
 
 from usage_app import admission
@@ -47,10 +46,12 @@ class Books:
 async def reserve(
     connection: Connection, wishes: Sequence[Wish], scopes: Scopes, process_id: UUID
 ) -> list[Hold | Refusal | BaseException]:
-    """Decide all wishes in arrival order, in one transaction, and write the holds of those that were granted.
+    """Decide all wishes in arrival order, in one transaction, and write the holds of those that
+    were granted.
 
-    Locks the windows and then the buckets of all of them, by id. Raises PeriodEnded and CommitUnknown, and what the
-    database raises; then nothing was written (CommitUnknown: nobody knows).
+    Locks the windows and then the buckets of all of them, by id. Raises PeriodEnded and
+    CommitUnknown, and what the database raises; then nothing was written (CommitUnknown: nobody
+    knows).
     """
     found = [scopes.find(wish.caller) for wish in wishes]
     places = [place for place in found if place is not None]
@@ -60,7 +61,9 @@ async def reserve(
     try:
         async with connection.pipeline(), connection.transaction():
             books = await _lock(connection, wishes, places)
-            results = [_admit(wish, place, books) for wish, place in zip(wishes, places, strict=True)]
+            results = [
+                _admit(wish, place, books) for wish, place in zip(wishes, places, strict=True)
+            ]
             held = [(w, r) for w, r in zip(wishes, results, strict=True) if isinstance(r, Hold)]
             if held:
                 await _write_holds(connection, held, books, process_id)
@@ -72,12 +75,12 @@ async def reserve(
     return results
 
 
-async def settle(
-    connection: Connection, rows: Sequence[tuple[Hold, bytes]]
-) -> Counters:
-    """Move every hold to used and write its entry; a hold that was swept meanwhile gets an adjustment instead.
+async def settle(connection: Connection, rows: Sequence[tuple[Hold, bytes]]) -> Counters:
+    """Move every hold to used and write its entry; a hold that was swept meanwhile gets an
+    adjustment instead.
 
-    Repeating it changes nothing. Locks windows, then buckets, by id. Answers with the counters afterwards, by window.
+    Repeating it changes nothing. Locks windows, then buckets, by id. Answers with the counters
+    afterwards, by window.
     """
     window_ids = sorted({window for hold, _ in rows for window in hold.window_ids})
     bucket_ids = sorted({bucket for hold, _ in rows for bucket in hold.bucket_ids})
@@ -123,7 +126,9 @@ async def _lock(
     return Books(
         now=now,
         versions=dict(zip(tenants or (), numbers or (), strict=True)),
-        windows={row[0]: Window(row[0], row[1], row[3], *_counters(row[4:])) for row in window_rows},
+        windows={
+            row[0]: Window(row[0], row[1], row[3], *_counters(row[4:])) for row in window_rows
+        },
         buckets={row[0]: Bucket(*row) for row in bucket_rows},
     )
 
@@ -170,7 +175,11 @@ def _hold(
         bucket_ids=[
             row for scope in place for metric, row in scope.bucket_ids.items() if metric == "tokens"
         ],
-        budgets=[_budget_state(check) for check in checks if _is_calendar(check)],
+        budgets=[
+            _budget_state(check, check.counter)
+            for check in checks
+            if isinstance(check.counter, Window) and check.counter.period != "concurrent"
+        ],
         rate=_rate_state(checks, books.now),
         model=wish.model,
         upstream=wish.upstream,
@@ -186,13 +195,7 @@ def _check(limit: Limit, scope: Scope, books: Books) -> Check:
     return Check(scope.name, limit.metric, limit.limit, window)
 
 
-def _is_calendar(check: Check) -> bool:
-    return isinstance(check.counter, Window) and check.counter.period != "concurrent"
-
-
-def _budget_state(check: Check) -> BudgetState:
-    window = check.counter
-    assert isinstance(window, Window)
+def _budget_state(check: Check, window: Window) -> BudgetState:
     return BudgetState(
         scope=check.scope,
         metric=check.metric,
@@ -209,9 +212,10 @@ def _rate_state(checks: Sequence[Check], now: datetime) -> RateState | None:
     """The tightest requests-per-minute budget, after this request was taken."""
     found: RateState | None = None
     for check in checks:
-        if check.metric != "requests" or not isinstance(check.counter, Bucket):
+        bucket = check.counter
+        if check.metric != "requests" or not isinstance(bucket, Bucket):
             continue
-        level = max(admission.bucket_level(check, now), 0)
+        level = max(admission.bucket_level(bucket, check, now), 0)
         reset = admission.seconds_until(check.burst * admission.MICRO - level, check)
         state = RateState(check.limit, level // admission.MICRO, reset)
         if found is None or state.remaining < found.remaining:

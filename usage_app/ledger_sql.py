@@ -1,8 +1,9 @@
-"""The statements that write windows, holds and entries, shared by `ledger` (async) and `ledger_sync`.
+"""The statements that write windows, holds and entries, shared by `ledger` (async) and
+`ledger_sync`.
 
-Rows travel as one JSON array a statement: exact (amounts are strings), and several times cheaper for the
-client than one array a column. Order of locks, everywhere: windows by id, then buckets by id; a hold is only ever
-deleted by its own process or, skipping locked ones, by the sweep.
+Rows travel as one JSON array a statement: exact (amounts are strings), and several times cheaper
+for the client than one array a column. Order of locks, everywhere: windows by id, then buckets by
+id; a hold is only ever deleted by its own process or, skipping locked ones, by the sweep.
 """
 
 LOCK_WINDOWS = """
@@ -10,14 +11,17 @@ SELECT id, period, starts_at, ends_at, requests, tokens, cost, held_requests, he
 FROM usage_app_usagewindow WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 
-LOCK_WINDOW_IDS = "SELECT 1 FROM usage_app_usagewindow WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+LOCK_WINDOW_IDS = (
+    "SELECT 1 FROM usage_app_usagewindow WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+)
 
 LOCK_BUCKETS = """
-SELECT id, level_micro, refilled_at FROM usage_app_ratebucket WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+SELECT id, level_micro, refilled_at FROM usage_app_ratebucket WHERE id = ANY(%s) ORDER BY id FOR NO
+    KEY UPDATE
 """
 
-# A statement of its own, after the locks were granted: a statement that waited for a lock shows the new counters
-# beside the OLD values of everything else in it.
+# A statement of its own, after the locks were granted: a statement that waited for a lock shows the
+# new counters beside the OLD values of everything else in it.
 READ_VERSIONS = """
 SELECT clock_timestamp(), array_agg(coalesce(tenant_id, 0)), array_agg(version)
 FROM tenants_app_configurationversion WHERE tenant_id = ANY(%s) OR tenant_id IS NULL
@@ -35,10 +39,13 @@ WITH holds AS (
     SELECT {_CHARGE_COLUMNS}, process_id, window_ids, bucket_ids,
         held_input_tokens, held_cost, estimated_input_tokens
     FROM json_to_recordset(%s) AS r(
-        id uuid, created_at timestamptz, local_day date, tenant_id bigint, api_key_id bigint, trace_id text,
-        cost_center text, model text, model_reason text, upstream text, price_id bigint, stream boolean,
+        id uuid, created_at timestamptz, local_day date, tenant_id bigint, api_key_id bigint,
+        trace_id text,
+        cost_center text, model text, model_reason text, upstream text, price_id bigint, stream
+        boolean,
         user_hash text, metadata jsonb, held_tokens bigint, process_id uuid, window_ids bigint[],
-        bucket_ids bigint[], held_input_tokens bigint, held_cost numeric, estimated_input_tokens bigint)
+        bucket_ids bigint[], held_input_tokens bigint, held_cost numeric, estimated_input_tokens
+        bigint)
 ), windows AS (
     UPDATE usage_app_usagewindow w
     SET held_requests = w.held_requests + d.requests,
@@ -55,17 +62,19 @@ WHERE b.id = d.id
 ENTRY_FIELDS = """
     kind text, attempts jsonb, model text, model_reason text, upstream text, price_id bigint,
     input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint,
-    reasoning_tokens bigint, total_tokens bigint, cost numeric, usage_source text, outcome text, error_code text,
+    reasoning_tokens bigint, total_tokens bigint, cost numeric, usage_source text, outcome text,
+    error_code text,
     ttft_ms integer, latency_ms integer, upstream_reference text
 """
 
-# Moves every hold of `input` from held to used and writes its entry. `input` carries what the answer came to; who
-# asked, and in which windows it was admitted, is taken from the hold itself.
+# Moves every hold of `input` from held to used and writes its entry. `input` carries what the
+# answer came to; who asked, and in which windows it was admitted, is taken from the hold itself.
 _MOVE_HOLDS = """
 gone AS (
     DELETE FROM usage_app_reservation h USING input i WHERE h.id = i.id RETURNING h.*
 ), deltas AS (
-    SELECT w.id, count(*) AS requests, sum(i.total_tokens) AS tokens, sum(coalesce(i.cost, 0)) AS cost,
+    SELECT w.id, count(*) AS requests, sum(i.total_tokens) AS tokens, sum(coalesce(i.cost, 0)) AS
+    cost,
         sum(h.held_tokens) AS held_tokens, sum(h.held_cost) AS held_cost
     FROM gone h JOIN input i USING (id) CROSS JOIN unnest(h.window_ids) AS w(id) GROUP BY w.id
 ), windows AS (
@@ -85,16 +94,23 @@ gone AS (
         FROM gone h JOIN input i USING (id) CROSS JOIN unnest(h.bucket_ids) AS b(id) GROUP BY b.id
     ) d WHERE b.id = d.id
 ), written AS (
-    INSERT INTO usage_app_ledgerentry (id, created_at, local_day, tenant_id, api_key_id, trace_id, cost_center,
-        stream, user_hash, metadata, held_tokens, overrun_tokens, corrects, reason, author, settled_at,
-        kind, attempts, model, model_reason, upstream, price_id, input_tokens, cached_tokens, cache_write_tokens,
-        output_tokens, reasoning_tokens, total_tokens, cost, usage_source, outcome, error_code, ttft_ms,
+    INSERT INTO usage_app_ledgerentry (id, created_at, local_day, tenant_id, api_key_id, trace_id,
+    cost_center,
+        stream, user_hash, metadata, held_tokens, overrun_tokens, corrects, reason, author,
+        settled_at,
+        kind, attempts, model, model_reason, upstream, price_id, input_tokens, cached_tokens,
+        cache_write_tokens,
+        output_tokens, reasoning_tokens, total_tokens, cost, usage_source, outcome, error_code,
+        ttft_ms,
         latency_ms, upstream_reference)
     SELECT h.id, h.created_at, h.local_day, h.tenant_id, h.api_key_id, h.trace_id, h.cost_center,
-        h.stream, h.user_hash, h.metadata, h.held_tokens, greatest(i.total_tokens - h.held_tokens, 0),
+        h.stream, h.user_hash, h.metadata, h.held_tokens, greatest(i.total_tokens - h.held_tokens,
+        0),
         NULL, '', '', clock_timestamp(),
-        i.kind, i.attempts, i.model, i.model_reason, i.upstream, i.price_id, i.input_tokens, i.cached_tokens,
-        i.cache_write_tokens, i.output_tokens, i.reasoning_tokens, i.total_tokens, i.cost, i.usage_source,
+        i.kind, i.attempts, i.model, i.model_reason, i.upstream, i.price_id, i.input_tokens,
+        i.cached_tokens,
+        i.cache_write_tokens, i.output_tokens, i.reasoning_tokens, i.total_tokens, i.cost,
+        i.usage_source,
         i.outcome, i.error_code, i.ttft_ms, i.latency_ms, i.upstream_reference
     FROM gone h JOIN input i USING (id)
     RETURNING id
@@ -106,25 +122,34 @@ WITH input AS (SELECT * FROM json_to_recordset(%s) AS r(id uuid, {ENTRY_FIELDS})
 SELECT (SELECT array_agg(id) FROM written), w.* FROM (SELECT 1) one LEFT JOIN windows w ON true
 """  # noqa: S608
 
-# A settlement that comes after the sweep: the difference to what the sweep charged, as an entry of its own. The
-# table's key refuses a second one, since both id and created_at are derived from the request's.
+# A settlement that comes after the sweep: the difference to what the sweep charged, as an entry of
+# its own. The table's key refuses a second one, since both id and created_at are derived from the
+# request's.
 SETTLE_LATE = f"""
 WITH input AS (
     SELECT * FROM json_to_recordset(%(row)s)
-        AS r(id uuid, created_at timestamptz, adjustment_id uuid, window_ids bigint[], {ENTRY_FIELDS})
+        AS r(id uuid, created_at timestamptz, adjustment_id uuid, window_ids bigint[],
+        {ENTRY_FIELDS})
 ), written AS (
-    INSERT INTO usage_app_ledgerentry (id, created_at, local_day, tenant_id, api_key_id, trace_id, cost_center,
-        stream, user_hash, metadata, held_tokens, overrun_tokens, corrects, reason, author, settled_at,
-        kind, attempts, model, model_reason, upstream, price_id, input_tokens, cached_tokens, cache_write_tokens,
-        output_tokens, reasoning_tokens, total_tokens, cost, usage_source, outcome, error_code, ttft_ms,
+    INSERT INTO usage_app_ledgerentry (id, created_at, local_day, tenant_id, api_key_id, trace_id,
+    cost_center,
+        stream, user_hash, metadata, held_tokens, overrun_tokens, corrects, reason, author,
+        settled_at,
+        kind, attempts, model, model_reason, upstream, price_id, input_tokens, cached_tokens,
+        cache_write_tokens,
+        output_tokens, reasoning_tokens, total_tokens, cost, usage_source, outcome, error_code,
+        ttft_ms,
         latency_ms, upstream_reference)
-    SELECT i.adjustment_id, e.created_at, e.local_day, e.tenant_id, e.api_key_id, e.trace_id, e.cost_center,
-        e.stream, e.user_hash, e.metadata, 0, 0, e.id, 'settled after the hold had expired', '', clock_timestamp(),
+    SELECT i.adjustment_id, e.created_at, e.local_day, e.tenant_id, e.api_key_id, e.trace_id,
+    e.cost_center,
+        e.stream, e.user_hash, e.metadata, 0, 0, e.id, 'settled after the hold had expired', '',
+        clock_timestamp(),
         'adjustment', i.attempts, i.model, i.model_reason, i.upstream, i.price_id,
         i.input_tokens - e.input_tokens, i.cached_tokens - e.cached_tokens,
         i.cache_write_tokens - e.cache_write_tokens, i.output_tokens - e.output_tokens,
         i.reasoning_tokens - e.reasoning_tokens, i.total_tokens - e.total_tokens,
-        CASE WHEN i.cost IS NULL AND e.cost IS NULL THEN NULL ELSE coalesce(i.cost, 0) - coalesce(e.cost, 0) END,
+        CASE WHEN i.cost IS NULL AND e.cost IS NULL THEN NULL ELSE coalesce(i.cost, 0) -
+        coalesce(e.cost, 0) END,
         i.usage_source, i.outcome, i.error_code, i.ttft_ms, i.latency_ms, i.upstream_reference
     FROM input i JOIN usage_app_ledgerentry e ON e.id = i.id AND e.created_at = i.created_at
     WHERE e.outcome = 'expired'
@@ -150,7 +175,8 @@ WHERE h.id = c.id AND h.id IN (
     SELECT id FROM usage_app_reservation WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED)
 """
 
-# Gives a hold to the sweep: its settlement cannot be written, and its process would keep it alive for ever.
+# Gives a hold to the sweep: its settlement cannot be written, and its process would keep it alive
+# for ever.
 ABANDON = "UPDATE usage_app_reservation SET process_id = NULL WHERE id = ANY(%s)"
 
 _SILENT = """
@@ -170,20 +196,23 @@ SELECT h.id FROM usage_app_reservation h WHERE h.id = ANY(%(ids)s) AND {_SILENT}
 ORDER BY h.id FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 
-# A hold that was streaming is charged its estimated input and what was relayed by the last heartbeat; any other
-# is charged in full: the provider may have answered.
+# A hold that was streaming is charged its estimated input and what was relayed by the last
+# heartbeat; any other is charged in full: the provider may have answered.
 EXPIRE = f"""
 WITH input AS (
     SELECT c.*, c.input_tokens + c.output_tokens AS total_tokens,
         CASE WHEN p.id IS NULL THEN NULL
             ELSE (c.input_tokens * p.input + c.output_tokens * p.output) / 1000000 END AS cost
     FROM (
-        SELECT h.id, 'usage' AS kind, '[]'::jsonb AS attempts, h.model, h.model_reason, h.upstream, h.price_id,
+        SELECT h.id, 'usage' AS kind, '[]'::jsonb AS attempts, h.model, h.model_reason, h.upstream,
+        h.price_id,
             CASE WHEN h.streamed_output_tokens IS NULL THEN h.held_input_tokens
                 ELSE h.estimated_input_tokens END AS input_tokens,
-            coalesce(h.streamed_output_tokens, h.held_tokens - h.held_input_tokens) AS output_tokens,
+            coalesce(h.streamed_output_tokens, h.held_tokens - h.held_input_tokens) AS
+            output_tokens,
             0 AS cached_tokens, 0 AS cache_write_tokens, 0 AS reasoning_tokens,
-            'expired' AS usage_source, 'expired' AS outcome, '' AS error_code, NULL::integer AS ttft_ms,
+            'expired' AS usage_source, 'expired' AS outcome, '' AS error_code, NULL::integer AS
+            ttft_ms,
             (extract(epoch FROM clock_timestamp() - h.created_at) * 1000)::integer AS latency_ms,
             '' AS upstream_reference
         FROM usage_app_reservation h WHERE h.id = ANY(%s)
@@ -204,7 +233,8 @@ ON CONFLICT DO NOTHING
 FIND_WINDOWS = """
 SELECT w.id, w.tenant_id, w.api_key_id, w.period
 FROM usage_app_usagewindow w
-JOIN json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, period text, starts_at timestamptz)
+JOIN json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, period text, starts_at
+    timestamptz)
     ON w.tenant_id = r.tenant_id AND w.api_key_id IS NOT DISTINCT FROM r.api_key_id
     AND w.period = r.period AND w.starts_at = r.starts_at
 """
@@ -212,7 +242,8 @@ JOIN json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, period text
 CREATE_BUCKETS = """
 INSERT INTO usage_app_ratebucket (tenant_id, api_key_id, metric, level_micro, refilled_at)
 SELECT tenant_id, api_key_id, metric, level_micro, clock_timestamp()
-FROM json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, metric text, level_micro bigint)
+FROM json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, metric text, level_micro
+    bigint)
 ORDER BY tenant_id, api_key_id NULLS FIRST, metric
 ON CONFLICT DO NOTHING
 """
@@ -221,7 +252,8 @@ FIND_BUCKETS = """
 SELECT b.id, b.tenant_id, b.api_key_id, b.metric
 FROM usage_app_ratebucket b
 JOIN json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, metric text)
-    ON b.tenant_id = r.tenant_id AND b.api_key_id IS NOT DISTINCT FROM r.api_key_id AND b.metric = r.metric
+    ON b.tenant_id = r.tenant_id AND b.api_key_id IS NOT DISTINCT FROM r.api_key_id AND b.metric =
+    r.metric
 """
 
 COUNT_REFUSALS = """

@@ -1,4 +1,6 @@
-"""Calendar days and months in a tenant's time zone, as UTC instants. Owns no clock: the caller brings `now`."""
+"""Calendar days and months in a tenant's time zone, as UTC instants. Owns no clock: the caller
+brings `now`.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -6,13 +8,14 @@ from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-# No zone's offset change has ever moved the local date by more than this (Samoa skipped a whole day in 2011).
+# No zone's offset change has ever moved the local date by more than this (Samoa skipped a whole day
+# in 2011).
 _LARGEST_JUMP = timedelta(days=1, hours=3)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A half-open span `[starts_at, ends_at)` of UTC instants; `first_day` is its first local date."""
+    """A span `[starts_at, ends_at)` of UTC instants; `first_day` is its first local date."""
 
     kind: Literal["day", "month"]
     first_day: date
@@ -31,14 +34,18 @@ def local_day(instant: datetime, timezone: str) -> date:
 @lru_cache(maxsize=4096)
 def day_period(day: date, timezone: str) -> Period:
     """The local day: 23, 24 or 25 hours long across a change of the clocks."""
-    return Period("day", day, _start_of(day, timezone), _start_of(day + timedelta(days=1), timezone))
+    return Period(
+        "day", day, _start_of(day, timezone), _start_of(day + timedelta(days=1), timezone)
+    )
 
 
 @lru_cache(maxsize=4096)
 def month_period(day: date, timezone: str) -> Period:
     """The local calendar month that contains `day`."""
     first = day.replace(day=1)
-    return Period("month", first, _start_of(first, timezone), _start_of(next_month(first), timezone))
+    return Period(
+        "month", first, _start_of(first, timezone), _start_of(next_month(first), timezone)
+    )
 
 
 def next_month(day: date) -> date:
@@ -50,7 +57,8 @@ def next_month(day: date) -> date:
 def _start_of(day: date, timezone: str) -> datetime:
     """The first instant whose local date is `day` or later.
 
-    Midnight can be missing (clocks jump over it) or come twice; then the instant is searched for, to the second.
+    Midnight can be missing (clocks jump over it) or come twice; then the instant is searched for,
+    to the second.
     """
     zone = _zone(timezone)
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)

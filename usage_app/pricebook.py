@@ -1,4 +1,6 @@
-"""The price book as the request path sees it: cached per process, re-read when the shared configuration's version moves."""
+"""The price book as the request path sees it: cached per process, re-read when the shared
+configuration's version moves.
+"""
 
 from bisect import bisect_right
 from datetime import datetime
@@ -9,7 +11,8 @@ from usage_app.pricing import Rates, rates_of
 
 _READ = """
 SELECT m.public_id, p.valid_from, p.id, p.input, p.cached_input, p.cache_write, p.output
-FROM usage_app_price p JOIN tenants_app_model m ON m.id = p.model_id ORDER BY m.public_id, p.valid_from
+FROM usage_app_price p JOIN tenants_app_model m ON m.id = p.model_id
+ORDER BY m.public_id, p.valid_from
 """
 
 Book = dict[str, tuple[list[datetime], list[Rates]]]
@@ -19,7 +22,7 @@ _book_version: int | None = None
 
 
 async def ensure(shared_version: int) -> None:
-    """Make sure the cached book is the one of `shared_version` (of the caller's snapshot) or newer."""
+    """Make sure the cached book is the one of the snapshot's `shared_version`, or newer."""
     global _book, _book_version
     if _book_version == shared_version:
         return

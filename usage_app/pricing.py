@@ -1,7 +1,9 @@
-"""What tokens cost, exactly. Money is an integer count of ledger units here; Decimals are made only at the edges.
+"""What tokens cost, exactly. Money is an integer count of ledger units here; Decimals are made only
+at the edges.
 
-One ledger unit is 10^-10 of the ledger currency. A price has at most 4 decimals per 1 000 000 tokens, so tokens times
-price is a whole number of units, always: nothing is rounded before a statement line is.
+One ledger unit is 10^-10 of the ledger currency. A price has at most 4 decimals per 1 000 000
+tokens, so tokens times price is a whole number of units, always: nothing is rounded before a
+statement line is.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ PRICE_DECIMALS = 4
 
 @dataclass(frozen=True, slots=True)
 class UsageFigures:
-    """Tokens of one answer. `input` includes `cached` and `cache_write`; `output` includes `reasoning`."""
+    """Tokens of one answer. `input` includes `cached` and `cache_write`; `output` includes
+    `reasoning`.
+    """
 
     input: int = 0
     cached: int = 0
@@ -28,7 +32,7 @@ class UsageFigures:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """One price row in ledger units per token (10^-4 currency per 1M tokens is 1 unit per token)."""
+    """One price row in ledger units per token: 0.0001 per 1M tokens is one unit per token."""
 
     price_id: int
     input: int
@@ -55,12 +59,14 @@ class Rates:
 def rates_of(
     *,
     price_id: int,
-    input: Decimal,
+    input: Decimal,  # noqa: A002 - the price book's word
     cached_input: Decimal | None,
     cache_write: Decimal | None,
     output: Decimal,
 ) -> Rates:
-    """Rates from prices per 1M tokens; a missing cache price is the input price. Raises ValueError past 4 decimals."""
+    """Rates from prices per 1M tokens; a missing cache price is the input price. Raises ValueError
+    past 4 decimals.
+    """
     plain = per_token_units(input)
     return Rates(
         price_id=price_id,

@@ -1,6 +1,8 @@
-"""Which rows of the books belong to a tenant and to a key now: their ids, found once and remembered per process.
+"""Which rows of the books belong to a tenant and to a key now: their ids, found once and remembered
+per process.
 
-Creates missing windows and buckets, in a transaction of their own; it never writes a counter of one that exists.
+Creates missing windows and buckets, in a transaction of their own; it never writes a counter of one
+that exists.
 """
 
 from collections import OrderedDict
@@ -11,7 +13,6 @@ from typing import Any, Literal
 
 import orjson
 from psycopg import AsyncConnection
-
 from tenants_app.directory import Caller, Limit
 
 from usage_app import ledger_sql as sql
@@ -24,7 +25,7 @@ _FOR_EVER = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 @dataclass(slots=True)
 class Scope:
-    """The rows that count for one tenant (`key_id` None) or one key in the day and month at hand."""
+    """The rows that count for a tenant (`key_id` None) or a key, in the day and month at hand."""
 
     name: Literal["tenant", "key"]
     tenant_id: int
@@ -71,7 +72,7 @@ class Scopes:
             self._known.pop(key, None)
 
     async def ensure(self, connection: AsyncConnection[Any], callers: Iterable[Caller]) -> None:
-        """Find or create, by the database's clock, every row that these callers' requests count in."""
+        """Find or create, by the database's clock, every row that these callers count in."""
         needed = _needed(caller for caller in callers if self.find(caller) is None)
         if not needed:
             return

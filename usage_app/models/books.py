@@ -1,12 +1,14 @@
-"""Windows, holds and the ledger. Only `usage_app.ledger` and `usage_app.ledger_sync` write these tables."""
+"""Windows, holds and the ledger. Only `usage_app.ledger` and `usage_app.ledger_sync` write these
+tables.
+"""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
 from tenants_app.models import ApiKey, Tenant
-
 from usage_app.models.fields import MONEY, TenantOwned
+
 
 class UsageWindow(models.Model):
     """What one scope (a tenant, or one of its keys) used and holds in one period.
@@ -58,7 +60,8 @@ class UsageWindow(models.Model):
 
 
 class RateBucket(models.Model):
-    """The token bucket behind a per-minute budget: `level_micro` millionths of a request or token, as of `refilled_at`.
+    """The token bucket behind a per-minute budget: `level_micro` millionths of a request or token,
+    as of `refilled_at`.
 
     The level is refilled, and clamped to the budget's burst, when it is next read by an admission.
     """
@@ -105,7 +108,7 @@ class GatewayProcess(models.Model):
 
 
 class Charge(models.Model):
-    """What a hold and the entry it ends in have in common: who asked, for what, on whose account."""
+    """What a hold and the entry it ends in share: who asked, for what, on whose account."""
 
     id = models.UUIDField(primary_key=True)
     created_at = models.DateTimeField(help_text="When the request was admitted.")
@@ -151,9 +154,13 @@ class Charge(models.Model):
 
 
 class Reservation(Charge):
-    """A durable hold on every window that applies to one admitted request, until it ends in exactly one entry."""
+    """A durable hold on every window that applies to one admitted request, until it ends in exactly
+    one entry.
+    """
 
-    process_id = models.UUIDField(null=True, help_text="Empty: nobody will settle it but the sweep.")
+    process_id = models.UUIDField(
+        null=True, help_text="Empty: nobody will settle it but the sweep."
+    )
     window_ids = ArrayField(models.BigIntegerField())
     bucket_ids = ArrayField(models.BigIntegerField(), help_text="Token buckets to refund.")
     held_input_tokens = models.BigIntegerField()
@@ -174,7 +181,8 @@ class Reservation(Charge):
 
 
 class LedgerEntry(Charge):
-    """One immutable fact: what a request was charged, or a later fact about it. Refused by triggers: UPDATE, DELETE, TRUNCATE.
+    """One immutable fact: what a request was charged, or a later fact about it. Refused by
+    triggers: UPDATE, DELETE, TRUNCATE.
 
     The table is partitioned by month of `created_at`; its key in the database is (id, created_at).
     """

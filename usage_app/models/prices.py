@@ -1,4 +1,6 @@
-"""The price book. Prices are superseded by later ones; the ledger keeps which one an entry was charged at."""
+"""The price book. Prices are superseded by later ones; the ledger keeps which one an entry was
+charged at.
+"""
 
 from django.db import models
 from django.db.models import Q
@@ -7,7 +9,9 @@ from tenants_app.models import Model
 
 
 class Price(models.Model):
-    """What 1 000 000 tokens of a model cost from an instant on, in the ledger currency. Superseded, never edited once used."""
+    """What 1 000 000 tokens of a model cost from an instant on, in the ledger currency. Superseded,
+    never edited once used.
+    """
 
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="prices")
     valid_from = models.DateTimeField()

@@ -1,15 +1,18 @@
-"""Counts and sums made from the ledger for reports: re-made whole by tasks, never edited, never the truth."""
+"""Counts and sums made from the ledger for reports: re-made whole by tasks, never edited, never the
+truth.
+"""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from tenants_app.models import ApiKey, Tenant
-
 from usage_app.models.fields import MONEY, TenantOwned
 
 
 class RefusalCount(models.Model):
-    """How often a key was refused with one error code in one hour, so that an operator can say why it gets 429s."""
+    """How often a key was refused with one error code in one hour, so that an operator can say why
+    it gets 429s.
+    """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.CASCADE, related_name="+")
@@ -29,11 +32,13 @@ class RefusalCount(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.refusals} × {self.code}"
+        return f"{self.refusals} x {self.code}"
 
 
 class UsageRollup(models.Model):
-    """Sums of ledger entries of one tenant, key and model over one period; re-made whole from the entries, never edited."""
+    """Sums of ledger entries of one tenant, key and model over one period; re-made whole from the
+    entries, never edited.
+    """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="+")

@@ -7,7 +7,8 @@ from django.db import models
 from django.db.models import F, Q
 
 from tenants_app.models import ApiKey, Tenant
-from usage_app.models.fields import MONEY, TenantOwned
+from tenants_app.models.querysets import TenantOwned
+from usage_app.models.fields import MONEY
 
 
 class UsageWindow(models.Model):

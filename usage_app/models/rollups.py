@@ -6,7 +6,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from tenants_app.models import ApiKey, Tenant
-from usage_app.models.fields import MONEY, TenantOwned
+from tenants_app.models.querysets import TenantOwned
+from usage_app.models.fields import MONEY
 
 
 class RefusalCount(models.Model):

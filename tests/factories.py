@@ -3,6 +3,8 @@
 from itertools import count
 from typing import Any
 
+from tenants_app import keys
+from tenants_app.keys import IssuedKey
 from tenants_app.models import Budget, Model, Route, Tenant, Upstream
 
 _numbers = count(1)
@@ -11,6 +13,11 @@ _numbers = count(1)
 def make_tenant(slug: str = "acme", **fields: Any) -> Tenant:
     """A tenant; `acme` and `globex` are the two of every test."""
     return Tenant.objects.create(slug=slug, **{"name": slug.capitalize(), **fields})
+
+
+def make_key(tenant: Tenant, name: str = "key", **fields: Any) -> IssuedKey:
+    """A key and its secret: `.key` is the row, `.secret` what a client sends."""
+    return keys.issue(tenant, name=name, **fields)
 
 
 def make_upstream(name: str = "", **fields: Any) -> Upstream:

@@ -1,0 +1,224 @@
+"""API keys: issuing, rotating and revoking them (sync), and recognising a request's caller.
+
+A key is `tg_`, 32 base62 characters and 6 more of their CRC32, so that scanners know it and a typo
+costs no query; the database holds only its HMAC-SHA256 under the server's pepper.
+"""
+
+import hmac
+import re
+import secrets
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from tenants_app import directory
+from tenants_app.configuration import By
+from tenants_app.directory import Caller
+from tenants_app.errors import TenantMismatch, TenantSuspended, Unauthorized
+from tenants_app.models import ApiKey, Tenant
+from tenants_app.models.keys import default_scopes
+from tenants_app.models.tenants import HOST_PATTERN, SLUG_PATTERN
+
+PREFIX: Final = "tg_"
+RANDOM_CHARACTERS: Final = 32
+CHECK_CHARACTERS: Final = 6
+BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+SHOWN_CHARACTERS: Final = 7
+# Imported keys may be any text, but nobody sends a novel; and a short one could be guessed.
+SECRET_MIN: Final = 16
+SECRET_MAX: Final = 512
+
+_slug = re.compile(SLUG_PATTERN).fullmatch
+_host = re.compile(HOST_PATTERN).fullmatch
+_shape = re.compile(f"{PREFIX}[0-9A-Za-z]{{{RANDOM_CHARACTERS + CHECK_CHARACTERS}}}").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key with its secret, which is shown once and kept nowhere."""
+
+    key: ApiKey
+    secret: str = field(repr=False)
+
+
+def issue(
+    tenant: Tenant,
+    *,
+    name: str,
+    scopes: Iterable[str] | None = None,
+    expires_at: datetime | None = None,
+    secret: str | None = None,
+) -> IssuedKey:
+    """A new key of the tenant; `secret` imports one made elsewhere.
+
+    Raises ValueError for an imported secret that could never be recognised or easily be guessed.
+    """
+    secret = new_secret() if secret is None else _importable(secret)
+    key = ApiKey.objects.create(
+        tenant=tenant,
+        name=name,
+        prefix=secret[:SHOWN_CHARACTERS],
+        digest=digest(secret),
+        scopes=default_scopes() if scopes is None else sorted(set(scopes)),
+        expires_at=expires_at,
+    )
+    return IssuedKey(key, secret)
+
+
+def rotate(key: ApiKey) -> IssuedKey:
+    """A new secret for the same key, so that its budgets and usage go on; the old one is dead.
+
+    Locks the key's row. Raises ValueError if it is revoked.
+    """
+    secret = new_secret()
+    with transaction.atomic():
+        key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key.pk)
+        if key.revoked_at is not None:
+            raise ValueError("A revoked key is not rotated; issue a new one.")
+        key.prefix, key.digest = secret[:SHOWN_CHARACTERS], digest(secret)
+        key.save(update_fields=["prefix", "digest"])
+    return IssuedKey(key, secret)
+
+
+def revoke(key: ApiKey) -> None:
+    """Dead at the next request, in every process. Revoking twice keeps the first date."""
+    ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+    key.refresh_from_db(fields=["revoked_at"])
+
+
+def new_secret() -> str:
+    """190 random bits in the form of a key."""
+    text = "".join(secrets.choice(BASE62) for _ in range(RANDOM_CHARACTERS))
+    return f"{PREFIX}{text}{_checksum(text)}"
+
+
+def well_formed(secret: str) -> bool:
+    """Whether this may be one of our keys: its form, and its checksum against typos."""
+    if _shape(secret) is None:
+        return False
+    return _checksum(secret[len(PREFIX) : -CHECK_CHARACTERS]) == secret[-CHECK_CHARACTERS:]
+
+
+def digest(secret: str) -> bytes:
+    """What the database knows of a key: its HMAC-SHA256 under the pepper."""
+    return hmac.digest(settings.TOLLGATE_KEY_PEPPER.encode(), secret.encode(), "sha256")
+
+
+def authenticate_cached(meta: Mapping[str, Any]) -> Caller | None:
+    """The caller of a request if its snapshot is at hand, else None; never waits.
+
+    `meta` holds the headers as in `request.META`. Raises Unauthorized, TenantMismatch or
+    TenantSuspended.
+    """
+    secret = presented_secret(meta)
+    by, value = _claim(meta) if secret is None else ("digest", digest(secret))
+    caller = directory.cached(by, value)
+    if caller is not None:
+        _check(caller, meta)
+    return caller
+
+
+async def authenticate(meta: Mapping[str, Any]) -> Caller:
+    """The caller of a request, loaded if need be.
+
+    The snapshot may be out of date: the call is admitted by the ledger, or awaits
+    `directory.ensure_current`. Raises Unauthorized, TenantMismatch, TenantSuspended, and
+    ServiceUnavailable if the database is away.
+    """
+    caller = authenticate_cached(meta)
+    if caller is not None:
+        return caller
+    secret = presented_secret(meta)
+    if secret is None:
+        by, value = _claim(meta)
+        caller = await (directory.by_slug(value) if by == "slug" else directory.by_host(value))
+    elif _worth_a_query(secret):
+        caller = await directory.by_digest(digest(secret))
+    if caller is None:
+        raise Unauthorized
+    _check(caller, meta)
+    return caller
+
+
+def presented_secret(meta: Mapping[str, Any]) -> str | None:
+    """The credential of `Authorization: Bearer` or `x-api-key`; two that differ are refused."""
+    api_key: str | None = meta.get("HTTP_X_API_KEY")
+    authorization: str | None = meta.get("HTTP_AUTHORIZATION")
+    if authorization is None:
+        return api_key
+    scheme, _, secret = authorization.partition(" ")
+    secret = secret.strip()
+    if scheme.lower() != "bearer" or not secret:
+        raise Unauthorized("The Authorization header must be: Bearer, a space, and an API key.")
+    if api_key is not None and api_key != secret:
+        raise Unauthorized("Authorization and x-api-key carry different keys.")
+    return secret
+
+
+def names_someone(meta: Mapping[str, Any]) -> bool:
+    """Whether a request carries a credential, or a tenant's name that is trusted."""
+    if "HTTP_AUTHORIZATION" in meta or "HTTP_X_API_KEY" in meta:
+        return True
+    return bool(settings.GATEWAY_TRUST_TENANT_HEADER and meta.get("HTTP_X_TENANT_ID"))
+
+
+def _claim(meta: Mapping[str, Any]) -> tuple[By, str]:
+    """The tenant that a trusted edge names without a key: by header, else by host."""
+    if settings.GATEWAY_TRUST_TENANT_HEADER:
+        named = meta.get("HTTP_X_TENANT_ID")
+        if named and _slug(named):
+            return "slug", named
+        host = _host_of(meta)
+        if not named and _host(host):
+            return "host", host
+    raise Unauthorized
+
+
+def _check(caller: Caller, meta: Mapping[str, Any]) -> None:
+    """What may not wait for the database: expiry, the tenant that the request names, suspension."""
+    key, tenant = caller.key, caller.tenant
+    if key is not None and key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        raise Unauthorized("The API key has expired.")
+    named = meta.get("HTTP_X_TENANT_ID")
+    if named and named != tenant.slug:
+        raise TenantMismatch
+    if tenant.host_owners:
+        owner = tenant.host_owners.get(_host_of(meta))
+        if owner is not None and owner != tenant.id:
+            raise TenantMismatch("This host belongs to another tenant than the API key.")
+    if not tenant.active:
+        raise TenantSuspended
+
+
+def _host_of(meta: Mapping[str, Any]) -> str:
+    """The request's host in lower case and without its port."""
+    host: str = meta.get("HTTP_HOST", "")
+    return host.partition(":")[0].rstrip(".").lower()
+
+
+def _worth_a_query(secret: str) -> bool:
+    if secret.startswith(PREFIX):
+        return well_formed(secret)
+    return SECRET_MIN <= len(secret) <= SECRET_MAX
+
+
+def _importable(secret: str) -> str:
+    if not _worth_a_query(secret) or not secret.isascii() or not secret.isprintable():
+        raise ValueError("An imported key is printable ASCII of 16 to 512 characters, not tg_….")
+    if secret != secret.strip() or " " in secret:
+        raise ValueError("An imported key holds no spaces.")
+    return secret
+
+
+def _checksum(text: str) -> str:
+    number, digits = zlib.crc32(text.encode()), []
+    for _ in range(CHECK_CHARACTERS):
+        number, rest = divmod(number, 62)
+        digits.append(BASE62[rest])
+    return "".join(reversed(digits))

@@ -1,0 +1,45 @@
+"""Which changes are audited: every one of the configuration, by triggers, without the secrets.
+
+The events carry who and why from `pghistory.context` (the admin's middleware, commands). A sealed
+token and a key's digest are left out; that a token changed shows in `token_changed_at`.
+"""
+
+import pghistory
+from django.db import models
+
+from tenants_app.models.budgets import Budget
+from tenants_app.models.catalogue import Model, Route, Upstream
+from tenants_app.models.keys import ApiKey
+from tenants_app.models.tenants import Tenant, TenantFallback, TenantHost
+
+
+class AllowedModel(Tenant.allowed_models.through):  # type: ignore[name-defined, misc]
+    """A row of a tenant's allow-list; triggers can only be declared on a class of its own."""
+
+    class Meta:
+        proxy = True
+
+    def __str__(self) -> str:
+        return f"{self.tenant}: {self.model}"
+
+
+AUDITED: dict[type[models.Model], list[str]] = {
+    Tenant: [],
+    AllowedModel: [],
+    TenantFallback: [],
+    TenantHost: [],
+    Upstream: ["sealed_token"],
+    Model: [],
+    Route: [],
+    ApiKey: ["digest"],
+    Budget: [],
+}
+
+for _model, _secrets in AUDITED.items():
+    pghistory.track(
+        pghistory.InsertEvent(),
+        pghistory.UpdateEvent(),
+        pghistory.DeleteEvent(),
+        exclude=_secrets,
+        append_only=True,
+    )(_model)

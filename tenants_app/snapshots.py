@@ -1,0 +1,170 @@
+"""What a request may do, frozen at one version of the configuration. Values only, no I/O.
+
+`directory` makes them; nothing here outlives a change, because whoever spends compares `version`
+and `shared_version` with the database's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Literal
+from uuid import UUID
+
+from django.conf import settings
+
+from tenants_app.models.catalogue import open_token
+from tenants_app.sealed import Sealed
+
+Metric = Literal["requests", "tokens", "cost"]
+Period = Literal["concurrent", "minute", "day", "month"]
+
+COST_PLACES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A budget as integers: requests, tokens, or cost in 10^-10 of the ledger's currency."""
+
+    metric: Metric
+    period: Period
+    limit: int
+    burst: int | None = None
+
+
+def limit_of(metric: Metric, period: Period, amount: Decimal, burst: int | None) -> Limit:
+    """A limit from a budget's columns; exact, since a budget has at most ten places."""
+    units = amount.scaleb(COST_PLACES) if metric == "cost" else amount
+    return Limit(metric, period, int(units), burst)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSnapshot:
+    """A server that answers; its token stays sealed until a request needs it."""
+
+    id: int
+    uuid: UUID
+    name: str
+    kind: str
+    base_url: str = ""
+    account_id: str = ""
+    gateway_id: str = ""
+    sealed_token: Sealed | None = None
+    connect_timeout_ms: int = 5_000
+    first_byte_timeout_ms: int = 60_000
+    idle_timeout_ms: int = 60_000
+    total_timeout_ms: int = 900_000
+
+    def open_token(self) -> str:
+        """The token in plain text, "" without one. Raises sealed.CannotOpen."""
+        return open_token(self.sealed_token, self.uuid)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSnapshot:
+    """An upstream, and the model's name there."""
+
+    upstream: UpstreamSnapshot
+    upstream_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSnapshot:
+    """A model with the routes that this tenant may take, best first; id None: passed through."""
+
+    id: int | None
+    public_id: str
+    default_output: int = 1024
+    max_output: int = 8192
+    context_window: int | None = None
+    hold_bytes_per_token: Decimal = Decimal(1)
+    image_tokens: int = 0
+    routes: tuple[RouteSnapshot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSnapshot:
+    """A tenant's whole configuration at `version` and `shared_version`."""
+
+    id: int
+    slug: str
+    name: str = ""
+    active: bool = True
+    timezone: str = "UTC"
+    default_model: str | None = None
+    fallback_models: tuple[str, ...] = ()
+    # None: the allow-list is switched off.
+    allowed_models: frozenset[str] | None = None
+    session_memory: bool = True
+    session_retention_days: int = 30
+    max_messages_per_session: int = 200
+    context_messages: int = 20
+    cost_center: str = ""
+    hosts: frozenset[str] = frozenset()
+    limits: tuple[Limit, ...] = ()
+    version: int = 0
+    shared_version: int = 0
+    models: Mapping[str, ModelSnapshot] = field(default_factory=dict, repr=False)
+    default_upstream: UpstreamSnapshot | None = None
+    # Switched off, or all of whose upstreams are: these are not passed through either.
+    closed_models: frozenset[str] = frozenset()
+    # The hosts of all tenants: a request to another tenant's host is refused.
+    host_owners: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+    def model(self, public_id: str) -> ModelSnapshot | None:
+        """The model with its routes, or None if this tenant has no way to it.
+
+        A model without a route is passed through to the default upstream, unless the allow-list is
+        on. Whether the allow-list contains the model is the router's question.
+        """
+        model = self.models.get(public_id)
+        if model is not None and model.routes:
+            return model
+        upstream = self.default_upstream
+        if upstream is None or self.allowed_models is not None or public_id in self.closed_models:
+            return None
+        return passed_through(model or unknown_model(public_id), upstream)
+
+
+def unknown_model(public_id: str) -> ModelSnapshot:
+    """A model that is in no catalogue, with the settings' output limits."""
+    return ModelSnapshot(
+        id=None,
+        public_id=public_id,
+        default_output=settings.DEFAULT_MODEL_OUTPUT_TOKENS,
+        max_output=settings.DEFAULT_MODEL_MAX_OUTPUT_TOKENS,
+    )
+
+
+def passed_through(model: ModelSnapshot, upstream: UpstreamSnapshot) -> ModelSnapshot:
+    """The model with one route, under its own name."""
+    return ModelSnapshot(
+        id=model.id,
+        public_id=model.public_id,
+        default_output=model.default_output,
+        max_output=model.max_output,
+        context_window=model.context_window,
+        hold_bytes_per_token=model.hold_bytes_per_token,
+        image_tokens=model.image_tokens,
+        routes=(RouteSnapshot(upstream, model.public_id),),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeySnapshot:
+    """An API key without its secret."""
+
+    id: int
+    name: str
+    prefix: str = ""
+    scopes: frozenset[str] = frozenset()
+    expires_at: datetime | None = None
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling: a tenant, by one of its keys, or by a trusted edge's word (key None)."""
+
+    tenant: TenantSnapshot
+    key: KeySnapshot | None = None

@@ -8,7 +8,13 @@ from usage_app.models.books import (
     UsageWindow,
 )
 from usage_app.models.prices import Price
-from usage_app.models.rollups import DailyUsage, HourlyUsage, MonthlyUsage, RefusalCount
+from usage_app.models.rollups import (
+    DailyUsage,
+    HourlyUsage,
+    MonthlyUsage,
+    RefusalCount,
+    RollupMark,
+)
 
 __all__ = [
     "DailyUsage",
@@ -20,5 +26,6 @@ __all__ = [
     "RateBucket",
     "RefusalCount",
     "Reservation",
+    "RollupMark",
     "UsageWindow",
 ]

@@ -3,6 +3,7 @@ tables.
 """
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 
@@ -234,6 +235,7 @@ class LedgerEntry(Charge):
             models.Index(fields=["tenant", "-created_at"], name="entry_tenant_newest"),
             models.Index(fields=["-created_at", "id"], name="entry_newest"),
             models.Index(fields=["trace_id"], name="entry_trace"),
+            BrinIndex(fields=["settled_at"], autosummarize=True, name="entry_settled"),
             models.Index(
                 fields=["corrects"], condition=Q(corrects__isnull=False), name="entry_corrects"
             ),

@@ -4,6 +4,7 @@ truth.
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 
 from tenants_app.models import ApiKey, Tenant
 from tenants_app.models.querysets import TenantOwned
@@ -90,6 +91,7 @@ class DailyUsage(UsageRollup):
 
     class Meta:
         verbose_name_plural = "daily usage"
+        indexes = (models.Index(fields=["day"], name="daily_usage_day"),)
         constraints = (
             models.UniqueConstraint(
                 fields=["tenant", "day", "api_key", "model"],
@@ -111,3 +113,18 @@ class MonthlyUsage(UsageRollup):
                 name="monthly_usage_is_one_row_per_group",
             ),
         )
+
+
+class RollupMark(models.Model):
+    """One row: everything that was settled before this instant is in the roll-ups. Reports read
+    what came later from the entries.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    settled_before = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="rollup_mark_is_one_row"),)
+
+    def __str__(self) -> str:
+        return f"rolled up to {self.settled_before:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,117 @@
+"""Rows of the books for tests: entries, holds, windows and keys, written directly."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from tenants_app.models import ApiKey, Tenant
+from usage_app.models import GatewayProcess, LedgerEntry, Reservation, UsageWindow
+from usage_app.periods import day_period, local_day, month_period
+
+_numbers = count(1)
+
+
+def make_key(tenant: Tenant, name: str = "app", **fields: Any) -> ApiKey:
+    """A key that nobody has the secret of."""
+    number = next(_numbers)
+    return ApiKey.objects.create(
+        tenant=tenant,
+        name=name,
+        prefix=f"tg_{number:06}",
+        digest=number.to_bytes(32, "big"),
+        **fields,
+    )
+
+
+def make_entry(tenant: Tenant, **fields: Any) -> LedgerEntry:
+    """An entry of kind usage, 10 tokens in and 5 out, admitted and settled now, unless told."""
+    created_at = fields.setdefault("created_at", datetime.now(UTC))
+    tokens_in, tokens_out = (
+        fields.setdefault("input_tokens", 10),
+        fields.setdefault("output_tokens", 5),
+    )
+    given = {
+        "id": uuid4(),
+        "kind": "usage",
+        "local_day": local_day(created_at, tenant.timezone),
+        "trace_id": "trace",
+        "model": "demo-echo",
+        "model_reason": "tenant",
+        "upstream": "demo",
+        "stream": False,
+        "held_tokens": 100,
+        "attempts": [{"upstream": "demo"}],
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "reasoning_tokens": 0,
+        "total_tokens": tokens_in + tokens_out,
+        "overrun_tokens": 0,
+        "cost": None,
+        "usage_source": "provider",
+        "outcome": "ok",
+        "latency_ms": 120,
+        "settled_at": datetime.now(UTC),
+        **fields,
+    }
+    return LedgerEntry.objects.create(tenant=tenant, **given)
+
+
+def make_correction(entry: LedgerEntry, **fields: Any) -> LedgerEntry:
+    """A correction of another entry, in the same tenant, key, model and day unless told."""
+    given = {
+        "kind": "correction",
+        "corrects": entry.id,
+        "reason": "wrong price",
+        "author": "finance",
+        "api_key": entry.api_key,
+        "model": entry.model,
+        "created_at": entry.created_at,
+        "attempts": [],
+        **fields,
+    }
+    return make_entry(entry.tenant, **given)
+
+
+def make_process(*, silent_for: timedelta = timedelta(0)) -> GatewayProcess:
+    """A web process whose heart beat last `silent_for` ago."""
+    beat = datetime.now(UTC) - silent_for
+    return GatewayProcess.objects.create(
+        id=uuid4(), host="test", pid=1, started_at=beat, heartbeat_at=beat
+    )
+
+
+def make_window(tenant: Tenant, period: str = "day", **fields: Any) -> UsageWindow:
+    """Today's or this month's window of the tenant, or of one of its keys."""
+    today = local_day(datetime.now(UTC), tenant.timezone)
+    span = (day_period if period != "month" else month_period)(today, tenant.timezone)
+    given = {"starts_at": span.starts_at, "ends_at": span.ends_at, **fields}
+    return UsageWindow.objects.create(tenant=tenant, period=period, **given)
+
+
+def make_hold(tenant: Tenant, windows: list[UsageWindow], **fields: Any) -> Reservation:
+    """A hold of 40 tokens in and 60 out, counted in its windows as an admission would have."""
+    created_at = fields.setdefault("created_at", datetime.now(UTC))
+    given = {
+        "id": uuid4(),
+        "local_day": local_day(created_at, tenant.timezone),
+        "trace_id": "trace",
+        "model": "demo-echo",
+        "model_reason": "tenant",
+        "upstream": "demo",
+        "stream": True,
+        "held_tokens": 100,
+        "window_ids": [window.id for window in windows],
+        "bucket_ids": [],
+        "held_input_tokens": 40,
+        "held_cost": 0,
+        "estimated_input_tokens": 12,
+        **fields,
+    }
+    hold = Reservation.objects.create(tenant=tenant, **given)
+    for window in windows:
+        window.held_requests += 1
+        window.held_tokens += hold.held_tokens
+        window.held_cost += hold.held_cost
+        window.save()
+    return hold

@@ -1,0 +1,159 @@
+"""The statements that add ledger entries up: for the roll-ups, and for reports on days that the
+roll-ups do not hold yet. Text only; `rollups`, `selectors` and `own_usage` run it.
+
+A usage entry counts as a request; tokens and cost are sums over every kind of entry, so that late
+adjustments and corrections (which may be negative) are in.
+"""
+
+from collections.abc import Sequence
+
+from usage_app.histograms import BOUNDS_MS, BUCKETS
+
+_OF_ENTRIES = {
+    "requests": "count(*) FILTER (WHERE e.kind = 'usage')",
+    "errors": "count(*) FILTER (WHERE e.kind = 'usage' AND e.outcome = 'error')",
+    "aborted": "count(*) FILTER (WHERE e.kind = 'usage' AND e.outcome = 'aborted')",
+    "expired": "count(*) FILTER (WHERE e.kind = 'usage' AND e.outcome = 'expired')",
+    # A late settlement tells the attempts of a request whose expired entry knows none.
+    "attempts": "sum(CASE jsonb_typeof(e.attempts) WHEN 'array'"
+    " THEN jsonb_array_length(e.attempts) ELSE 0 END)::bigint",
+    "input_tokens": "sum(e.input_tokens)::bigint",
+    "cached_tokens": "sum(e.cached_tokens)::bigint",
+    "cache_write_tokens": "sum(e.cache_write_tokens)::bigint",
+    "output_tokens": "sum(e.output_tokens)::bigint",
+    "reasoning_tokens": "sum(e.reasoning_tokens)::bigint",
+    "total_tokens": "sum(e.total_tokens)::bigint",
+    "estimated_tokens": "coalesce(sum(e.total_tokens)"
+    " FILTER (WHERE e.usage_source <> 'provider'), 0)::bigint",
+    "unpriced_tokens": "coalesce(sum(e.total_tokens) FILTER (WHERE e.cost IS NULL), 0)::bigint",
+    "unpriced_requests": "count(*) FILTER (WHERE e.kind = 'usage' AND e.cost IS NULL)",
+    "cost": "coalesce(sum(e.cost), 0)",
+}
+SUMS = tuple(_OF_ENTRIES)
+_HISTOGRAMS = ("latency_histogram", "ttft_histogram")
+_COLUMNS = ", ".join(("api_key_id", "model", *SUMS, *_HISTOGRAMS))
+
+
+def _histogram_of_entries(bucket: str) -> str:
+    counts = (f"count(*) FILTER (WHERE e.{bucket} = {place})" for place in range(BUCKETS))
+    return f"ARRAY[{', '.join(counts)}]"
+
+
+def _histogram_of_rows(column: str) -> str:
+    sums = (f"sum(r.{column}[{place + 1}])::bigint" for place in range(BUCKETS))
+    return f"ARRAY[{', '.join(sums)}]"
+
+
+def _sum_of_rows(column: str) -> str:
+    return f"sum(r.{column})" if column == "cost" else f"sum(r.{column})::bigint"
+
+
+_ENTRY_SUMS = ", ".join(f"{sql} AS {name}" for name, sql in _OF_ENTRIES.items())
+_ROW_SUMS = ", ".join(f"{_sum_of_rows(name)} AS {name}" for name in SUMS)
+
+# How long an answer took is told of answers alone: a failure or a hang-up would flatter the figure.
+# OFFSET 0 keeps the planner from evaluating each bucket once for every counter.
+_BUCKETED = f"""
+SELECT e.*,
+    CASE WHEN e.kind = 'usage' AND e.outcome = 'ok'
+        THEN width_bucket(e.latency_ms, ARRAY{list(BOUNDS_MS)}) END AS latency_bucket,
+    CASE WHEN e.kind = 'usage'
+        THEN width_bucket(e.ttft_ms, ARRAY{list(BOUNDS_MS)}) END AS ttft_bucket
+FROM usage_app_ledgerentry e
+"""
+
+_OF_GROUP = f"""
+{_ENTRY_SUMS}, {_histogram_of_entries("latency_bucket")}, {_histogram_of_entries("ttft_bucket")}
+"""
+
+CLEAR_DAY = "DELETE FROM usage_app_dailyusage WHERE tenant_id = %(tenant_id)s AND day = %(day)s"
+
+FILL_DAY = f"""
+INSERT INTO usage_app_dailyusage (tenant_id, day, {_COLUMNS})
+SELECT e.tenant_id, e.local_day, e.api_key_id, e.model, {_OF_GROUP}
+FROM ({_BUCKETED} WHERE e.tenant_id = %(tenant_id)s AND e.local_day = %(day)s OFFSET 0) e
+GROUP BY e.tenant_id, e.local_day, e.api_key_id, e.model
+"""
+
+CLEAR_HOURS = """
+DELETE FROM usage_app_hourlyusage
+WHERE tenant_id = %(tenant_id)s AND hour >= %(first_hour)s AND hour < %(end_hour)s
+"""
+
+FILL_HOURS = f"""
+INSERT INTO usage_app_hourlyusage (tenant_id, hour, {_COLUMNS})
+SELECT e.tenant_id, date_trunc('hour', e.created_at, 'UTC') AS hour, e.api_key_id, e.model,
+    {_OF_GROUP}
+FROM ({_BUCKETED} WHERE e.tenant_id = %(tenant_id)s
+    AND e.created_at >= %(first_hour)s AND e.created_at < %(end_hour)s OFFSET 0) e
+GROUP BY e.tenant_id, hour, e.api_key_id, e.model
+"""
+
+CLEAR_MONTH = (
+    "DELETE FROM usage_app_monthlyusage WHERE tenant_id = %(tenant_id)s AND month = %(month)s"
+)
+
+FILL_MONTH = f"""
+INSERT INTO usage_app_monthlyusage (tenant_id, month, {_COLUMNS})
+SELECT r.tenant_id, %(month)s, r.api_key_id, r.model, {_ROW_SUMS},
+    {", ".join(map(_histogram_of_rows, _HISTOGRAMS))}
+FROM usage_app_dailyusage r
+WHERE r.tenant_id = %(tenant_id)s AND r.day >= %(month)s AND r.day < %(next_month)s
+GROUP BY r.tenant_id, r.api_key_id, r.model
+"""
+
+# Every transaction that may still write an entry began at or after this instant, and an entry is
+# never settled before its transaction began. Sessions of other roles do not show when they began:
+# for them there is the margin.
+HORIZON = """
+SELECT least(clock_timestamp(), min(xact_start)) - make_interval(secs => %s)
+FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend'
+    AND pid <> pg_backend_pid()
+"""
+
+GROUPS_SETTLED_SINCE = """
+SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
+WHERE e.settled_at >= %s ORDER BY e.local_day, e.tenant_id
+"""
+
+ADVANCE = """
+INSERT INTO usage_app_rollupmark (id, settled_before) VALUES (1, %s)
+ON CONFLICT (id) DO UPDATE
+SET settled_before = greatest(usage_app_rollupmark.settled_before, excluded.settled_before)
+"""
+
+MARK = "SELECT coalesce(max(settled_before), '-infinity')::text FROM usage_app_rollupmark"
+
+
+def usage(groups: Sequence[str], *, one_tenant: bool = False, one_key: bool = False) -> str:
+    """A statement that adds usage up by `groups`, of (tenant_id, day, api_key_id, model), over the
+    local days `first` to `last`; exact at any moment.
+
+    Days in which nothing was settled `since` the roll-ups' mark come from DailyUsage, all others
+    from their entries. `since` must be read before, not within, the statement that uses it: an old
+    mark only makes more days come from entries.
+    """
+    tenant = "AND {0}.tenant_id = %(tenant_id)s" if one_tenant else ""
+    key = "AND {0}.api_key_id = %(key_id)s" if one_key else ""
+    columns = ", ".join(f"r.{group}" for group in groups)
+    return f"""
+WITH fresh AS MATERIALIZED (
+    SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
+    WHERE e.settled_at >= %(since)s::timestamptz
+        AND e.local_day BETWEEN %(first)s AND %(last)s {tenant.format("e")}
+), r AS (
+    SELECT d.tenant_id, d.day, d.api_key_id, d.model, {", ".join(SUMS)}
+    FROM usage_app_dailyusage d
+    WHERE d.day BETWEEN %(first)s AND %(last)s {tenant.format("d")} {key.format("d")}
+        AND NOT EXISTS (
+            SELECT 1 FROM fresh f WHERE f.tenant_id = d.tenant_id AND f.local_day = d.day)
+    UNION ALL
+    SELECT e.tenant_id, e.local_day, e.api_key_id, e.model, {_ENTRY_SUMS}
+    FROM fresh f
+    JOIN usage_app_ledgerentry e ON e.tenant_id = f.tenant_id AND e.local_day = f.local_day
+    WHERE true {key.format("e")}
+    GROUP BY e.tenant_id, e.local_day, e.api_key_id, e.model
+)
+SELECT {columns}, {_ROW_SUMS} FROM r GROUP BY {columns} ORDER BY {columns}
+"""

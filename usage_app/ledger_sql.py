@@ -202,7 +202,7 @@ EXPIRE = f"""
 WITH input AS (
     SELECT c.*, c.input_tokens + c.output_tokens AS total_tokens,
         CASE WHEN p.id IS NULL THEN NULL
-            ELSE (c.input_tokens * p.input + c.output_tokens * p.output) / 1000000 END AS cost
+            ELSE (c.input_tokens * p.input + c.output_tokens * p.output) * 0.000001 END AS cost
     FROM (
         SELECT h.id, 'usage' AS kind, '[]'::jsonb AS attempts, h.model, h.model_reason, h.upstream,
         h.price_id,
@@ -213,7 +213,8 @@ WITH input AS (
             0 AS cached_tokens, 0 AS cache_write_tokens, 0 AS reasoning_tokens,
             'expired' AS usage_source, 'expired' AS outcome, '' AS error_code, NULL::integer AS
             ttft_ms,
-            (extract(epoch FROM clock_timestamp() - h.created_at) * 1000)::integer AS latency_ms,
+            least(extract(epoch FROM clock_timestamp() - h.created_at) * 1000,
+                2147483647)::integer AS latency_ms,
             '' AS upstream_reference
         FROM usage_app_reservation h WHERE h.id = ANY(%s)
     ) c LEFT JOIN usage_app_price p ON p.id = c.price_id

@@ -1,4 +1,4 @@
-"""What a session remembers. A tenant that switched session memory off has no rows here."""
+"""What sessions remember. A tenant that switched session memory off has no rows here."""
 
 from django.db import models
 from django.db.models import Q
@@ -8,7 +8,7 @@ from tenants_app.models.querysets import TenantOwned
 
 
 class ChatMessage(models.Model):
-    """One turn's message of one side. A session is the tenant's messages that share a session id."""
+    """One message. A session is the tenant's messages that share a session id."""
 
     class Role(models.TextChoices):
         USER = "user"

@@ -15,10 +15,10 @@ import psycopg
 import structlog
 from django.db import connection
 from psycopg_pool import PoolTimeout
-from tenants_app.database import pool
-from tenants_app.directory import Caller
 
 from chat_app.schema import Message
+from tenants_app.database import pool
+from tenants_app.directory import Caller
 from tenants_app.errors import ServiceUnavailable
 from usage_app.group_commit import GroupCommit, Overloaded
 
@@ -81,18 +81,23 @@ async def history(caller: Caller, session_id: UUID) -> tuple[Message, ...]:
         raise ServiceUnavailable from None
 
 
-async def append(caller: Caller, session_id: UUID, messages: Sequence[Message]) -> None:
-    """Remember one turn, whole and in order, unless memory is off. What goes wrong is logged, not
-    raised.
+def append(
+    caller: Caller, session_id: UUID, messages: Sequence[Message]
+) -> asyncio.Future[None] | None:
+    """Queue one turn to be remembered, whole and in order; None when memory is off.
+
+    The future is done when it is written. What goes wrong is logged; wait for it with asyncio.wait.
     """
     if not caller.tenant.session_memory:
-        return
+        return None
     kept = [Message(m.role, m.content[:STORED_CHARACTERS].replace("\0", "")) for m in messages]
-    turn = _Turn(caller.tenant.id, session_id, kept)
     try:
-        await _current().writing.submit(turn)
-    except (Overloaded, psycopg.Error, PoolTimeout) as error:
-        log.warning("session_not_remembered", error=type(error).__name__)
+        future = _current().writing.submit(_Turn(caller.tenant.id, session_id, kept))
+    except Overloaded:
+        log.warning("session_not_remembered", error="Overloaded")
+        return None
+    future.add_done_callback(_log_failure)
+    return future
 
 
 def prune() -> int:
@@ -101,14 +106,19 @@ def prune() -> int:
     """
     with connection.cursor() as cursor:
         cursor.execute(_PRUNE_OLD)
-        deleted = cursor.rowcount
+        deleted = int(cursor.rowcount)
         cursor.execute(_PRUNE_LONG)
-        return deleted + cursor.rowcount
+        return deleted + int(cursor.rowcount)
 
 
 async def drain() -> None:
     """Wait until everything said so far is written."""
     await _current().writing.drain()
+
+
+def _log_failure(future: asyncio.Future[None]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.warning("session_not_remembered", error=type(error).__name__)
 
 
 class _Queues:

@@ -22,6 +22,16 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         settings.CLUSTER.start()
 
 
+@pytest.fixture(autouse=True)
+def _no_caches() -> None:
+    """What one test's process remembers of its database is nothing to the next one's."""
+    from tenants_app import directory
+    from usage_app import pricebook
+
+    directory.forget(0, shared=True)
+    pricebook.forget()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Clear away what a killed run left."""
     if hasattr(config, "workerinput"):

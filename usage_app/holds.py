@@ -8,8 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from tenants_app.directory import Caller
-
+from tenants_app.snapshots import Caller
 from usage_app.admission import Demand, Metric
 from usage_app.pricing import UsageFigures, to_decimal
 
@@ -91,6 +90,7 @@ class Hold:
     model: str
     upstream: str
     price_id: int | None
+    user_hash: str = ""
     streamed_output_tokens: int | None = None
 
     @property

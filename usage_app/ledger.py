@@ -20,9 +20,9 @@ import orjson
 import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
+
 from tenants_app.database import pool
 from tenants_app.directory import Caller
-
 from tenants_app.errors import InternalError, ServiceUnavailable
 from usage_app import ledger_batches as batches
 from usage_app import ledger_sql as sql

@@ -3,26 +3,36 @@
 Each is two round trips at most, whatever the batch's size. Retries and queues are `ledger`'s.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import orjson
 from psycopg import AsyncConnection, OperationalError
-from tenants_app.directory import Limit
 
+from tenants_app import pipeline
+from tenants_app.directory import Limit
+from tenants_app.pipeline import statement, text_array
 from usage_app import admission
 from usage_app import ledger_sql as sql
 from usage_app.admission import Bucket, Check, Grant, Refusal, Window
 from usage_app.errors import ConfigurationChanged
 from usage_app.holds import BudgetState, Hold, RateState, Wish, late_keys, money_text
-from usage_app.pricing import to_units
 from usage_app.scopes import Scope, Scopes
 
 Connection = AsyncConnection[Any]
 Counters = Mapping[int, tuple[Mapping[str, int], Mapping[str, int]]]
+
+
+_LOCK_WINDOWS = statement("lock_windows", sql.LOCK_WINDOWS)
+_LOCK_WINDOW_IDS = statement("lock_window_ids", sql.LOCK_WINDOW_IDS)
+_LOCK_BUCKETS = statement("lock_buckets", sql.LOCK_BUCKETS)
+_READ_VERSIONS = statement("read_versions", sql.READ_VERSIONS)
+_RESERVE = statement("reserve", sql.RESERVE)
+_SETTLE = statement("settle", sql.SETTLE)
 
 
 class PeriodEnded(Exception):
@@ -57,44 +67,36 @@ async def reserve(
     places = [place for place in found if place is not None]
     if len(places) < len(wishes):
         raise PeriodEnded
-    committing = False
     try:
-        async with connection.pipeline(), connection.transaction():
-            books = await _lock(connection, wishes, places)
-            results = [
-                _admit(wish, place, books) for wish, place in zip(wishes, places, strict=True)
-            ]
-            held = [(w, r) for w, r in zip(wishes, results, strict=True) if isinstance(r, Hold)]
-            if held:
-                await _write_holds(connection, held, books, process_id)
-            committing = True
-    except OperationalError as error:
-        if committing and connection.closed:
-            raise CommitUnknown from error
+        books = await _lock(connection, wishes, places)
+        results = [_admit(wish, place, books) for wish, place in zip(wishes, places, strict=True)]
+        held = [(w, r) for w, r in zip(wishes, results, strict=True) if isinstance(r, Hold)]
+        await _write_holds(connection, held, books, process_id)
+    except BaseException:
+        await pipeline.rollback(connection)
         raise
     return results
 
 
 async def settle(connection: Connection, rows: Sequence[tuple[Hold, bytes]]) -> Counters:
-    """Move every hold to used and write its entry; a hold that was swept meanwhile gets an
-    adjustment instead.
+    """Move every hold to used and write its entry; one that was swept meanwhile gets an adjustment.
 
     Repeating it changes nothing. Locks windows, then buckets, by id. Answers with the counters
-    afterwards, by window.
+    afterwards, by window. One round trip, and one implicit transaction.
     """
-    window_ids = sorted({window for hold, _ in rows for window in hold.window_ids})
-    bucket_ids = sorted({bucket for hold, _ in rows for bucket in hold.bucket_ids})
-    async with connection.pipeline(), connection.transaction():
-        await connection.execute(sql.LOCK_WINDOW_IDS, [window_ids])
-        if bucket_ids:
-            await connection.execute(sql.LOCK_BUCKETS, [bucket_ids])
-        cursor = await connection.execute(sql.SETTLE, [json_array(row for _, row in rows)])
-        found = await cursor.fetchall()
-    settled = set(found[0][0] or ())
+    window_ids = {window for hold, _ in rows for window in hold.window_ids}
+    bucket_ids = {bucket for hold, _ in rows for bucket in hold.bucket_ids}
+    *_, found = await pipeline.run(
+        connection,
+        (_LOCK_WINDOW_IDS, [text_array(sorted(window_ids))]),
+        *_bucket_lock(bucket_ids),
+        (_SETTLE, [b"[%s]" % b",".join(row for _, row in rows)]),
+    )
+    settled = {row[-1] for row in found}
     for hold, row in rows:
-        if hold.request_id not in settled:
+        if str(hold.request_id).encode() not in settled:
             await _settle_late(connection, hold, row)
-    return {row[1]: _counters(row[2:]) for row in found if row[1] is not None}
+    return {int(row[0]): _counters(row[1:7]) for row in found if row[0] is not None}
 
 
 async def _settle_late(connection: Connection, hold: Hold, row: bytes) -> None:
@@ -111,26 +113,43 @@ async def _lock(
     window_ids = sorted({row for scope in involved for row in scope.window_ids.values()})
     bucket_ids = sorted({row for scope in involved for row in scope.bucket_ids.values()})
     tenant_ids = sorted({wish.caller.tenant.id for wish in wishes})
-    windows = await connection.execute(sql.LOCK_WINDOWS, [window_ids], binary=True)
-    buckets = None
-    if bucket_ids:
-        buckets = await connection.execute(sql.LOCK_BUCKETS, [bucket_ids], binary=True)
-    versions = await connection.execute(sql.READ_VERSIONS, [tenant_ids], binary=True)
-    window_rows = await windows.fetchall()
-    bucket_rows = await buckets.fetchall() if buckets is not None else ()
-    now, tenants, numbers = (await versions.fetchall())[0]
+    _, window_rows, *between, versions = await pipeline.run(
+        connection,
+        (pipeline.BEGIN, ()),
+        (_LOCK_WINDOWS, [text_array(window_ids)]),
+        *_bucket_lock(bucket_ids),
+        (_READ_VERSIONS, [text_array(tenant_ids)]),
+    )
+    bucket_rows = between[0] if between else []
     if len(window_rows) < len(window_ids) or len(bucket_rows) < len(bucket_ids):
         raise PeriodEnded
-    if any(not row[2] <= now < row[3] for row in window_rows):
-        raise PeriodEnded
+    now = _instant(versions[0][0])
     return Books(
         now=now,
-        versions=dict(zip(tenants or (), numbers or (), strict=True)),
-        windows={
-            row[0]: Window(row[0], row[1], row[3], *_counters(row[4:])) for row in window_rows
+        versions={int(row[1] or 0): int(row[2]) for row in versions if row[2] is not None},
+        windows={int(row[0]): _window(row, now) for row in window_rows},
+        buckets={
+            int(row[0]): Bucket(int(row[0]), int(row[1]), _instant(row[2])) for row in bucket_rows
         },
-        buckets={row[0]: Bucket(*row) for row in bucket_rows},
     )
+
+
+def _window(row: Any, now: datetime) -> Window:
+    ends_at = _instant(row[3])
+    if not _instant(row[2]) <= now < ends_at:
+        raise PeriodEnded
+    return Window(int(row[0]), row[1].decode(), ends_at, *_counters(row[4:]))
+
+
+def _bucket_lock(bucket_ids: Collection[int]) -> list[tuple[pipeline.Statement, list[bytes]]]:
+    """Nothing to send for the many callers without a budget by the minute."""
+    return [(_LOCK_BUCKETS, [text_array(sorted(bucket_ids))])] if bucket_ids else []
+
+
+@lru_cache(maxsize=256)
+def _instant(text: bytes) -> datetime:
+    """A timestamptz in a session whose time zone is UTC."""
+    return datetime.fromisoformat(text.decode())
 
 
 def _admit(wish: Wish, place: tuple[Scope, ...], books: Books) -> Hold | Refusal | BaseException:
@@ -184,6 +203,7 @@ def _hold(
         model=wish.model,
         upstream=wish.upstream,
         price_id=wish.price_id,
+        user_hash=wish.user_hash,
     )
 
 
@@ -233,24 +253,22 @@ async def _write_holds(
             delta[0] += 1
             delta[1] += hold.tokens
             delta[2] += hold.cost
-    await connection.execute(
-        sql.RESERVE,
-        [
-            orjson.dumps([_hold_row(wish, hold, process_id) for wish, hold in held]).decode(),
-            orjson.dumps(
-                [
-                    {"id": row, "requests": n, "tokens": tokens, "cost": money_text(cost)}
-                    for row, (n, tokens, cost) in deltas.items()
-                ]
-            ).decode(),
-            orjson.dumps(
-                [
-                    {"id": b.id, "level_micro": b.level_micro, "refilled_at": b.refilled_at}
-                    for b in books.buckets.values()
-                ]
-            ).decode(),
-        ],
-    )
+    windows = [
+        {"id": row, "requests": n, "tokens": tokens, "cost": money_text(cost)}
+        for row, (n, tokens, cost) in deltas.items()
+    ]
+    buckets = [
+        {"id": b.id, "level_micro": b.level_micro, "refilled_at": b.refilled_at}
+        for b in books.buckets.values()
+    ]
+    rows = [_hold_row(wish, hold, process_id) for wish, hold in held]
+    write = [(_RESERVE, [orjson.dumps(part) for part in (rows, windows, buckets)])] if held else []
+    try:
+        await pipeline.run(connection, *write, (pipeline.COMMIT, ()))
+    except OperationalError as error:
+        if connection.closed:
+            raise CommitUnknown from error
+        raise
 
 
 def _hold_row(wish: Wish, hold: Hold, process_id: UUID) -> dict[str, Any]:
@@ -281,13 +299,8 @@ def _hold_row(wish: Wish, hold: Hold, process_id: UUID) -> dict[str, Any]:
 
 
 def _counters(columns: Sequence[Any]) -> tuple[dict[Any, int], dict[Any, int]]:
-    requests, tokens, cost, held_requests, held_tokens, held_cost = columns
+    requests, tokens, cost, held_requests, held_tokens, held_cost = map(int, columns)
     return (
-        {"requests": requests, "tokens": tokens, "cost": to_units(cost)},
-        {"requests": held_requests, "tokens": held_tokens, "cost": to_units(held_cost)},
+        {"requests": requests, "tokens": tokens, "cost": cost},
+        {"requests": held_requests, "tokens": held_tokens, "cost": held_cost},
     )
-
-
-def json_array(rows: Any) -> str:
-    """One JSON array of rows that are JSON already."""
-    return (b"[" + b",".join(rows) + b"]").decode()

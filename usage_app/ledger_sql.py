@@ -7,7 +7,8 @@ id; a hold is only ever deleted by its own process or, skipping locked ones, by 
 """
 
 LOCK_WINDOWS = """
-SELECT id, period, starts_at, ends_at, requests, tokens, cost, held_requests, held_tokens, held_cost
+SELECT id, period, starts_at, ends_at, requests, tokens, trunc(cost * 10000000000),
+    held_requests, held_tokens, trunc(held_cost * 10000000000)
 FROM usage_app_usagewindow WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -16,15 +17,15 @@ LOCK_WINDOW_IDS = (
 )
 
 LOCK_BUCKETS = """
-SELECT id, level_micro, refilled_at FROM usage_app_ratebucket WHERE id = ANY(%s) ORDER BY id FOR NO
-    KEY UPDATE
+SELECT id, level_micro, refilled_at FROM usage_app_ratebucket
+WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 
 # A statement of its own, after the locks were granted: a statement that waited for a lock shows the
 # new counters beside the OLD values of everything else in it.
 READ_VERSIONS = """
-SELECT clock_timestamp(), array_agg(coalesce(tenant_id, 0)), array_agg(version)
-FROM tenants_app_configurationversion WHERE tenant_id = ANY(%s) OR tenant_id IS NULL
+SELECT clock_timestamp(), v.tenant_id, v.version FROM (SELECT 1) one
+LEFT JOIN tenants_app_configurationversion v ON v.tenant_id = ANY(%s) OR v.tenant_id IS NULL
 """
 
 _CHARGE_COLUMNS = """
@@ -57,7 +58,7 @@ WITH holds AS (
 UPDATE usage_app_ratebucket b SET level_micro = d.level_micro, refilled_at = d.refilled_at
 FROM json_to_recordset(%s) AS d(id bigint, level_micro bigint, refilled_at timestamptz)
 WHERE b.id = d.id
-"""  # noqa: S608 - only constants are put in
+"""
 
 ENTRY_FIELDS = """
     kind text, attempts jsonb, model text, model_reason text, upstream text, price_id bigint,
@@ -86,7 +87,8 @@ gone AS (
         held_tokens = w.held_tokens - d.held_tokens,
         held_cost = w.held_cost - d.held_cost
     FROM deltas d WHERE w.id = d.id
-    RETURNING w.id, w.requests, w.tokens, w.cost, w.held_requests, w.held_tokens, w.held_cost
+    RETURNING w.id, w.requests, w.tokens, trunc(w.cost * 10000000000),
+        w.held_requests, w.held_tokens, trunc(w.held_cost * 10000000000)
 ), buckets AS (
     UPDATE usage_app_ratebucket b SET level_micro = b.level_micro + d.unused * 1000000
     FROM (
@@ -119,8 +121,9 @@ gone AS (
 
 SETTLE = f"""
 WITH input AS (SELECT * FROM json_to_recordset(%s) AS r(id uuid, {ENTRY_FIELDS})), {_MOVE_HOLDS}
-SELECT (SELECT array_agg(id) FROM written), w.* FROM (SELECT 1) one LEFT JOIN windows w ON true
-"""  # noqa: S608
+SELECT w.*, NULL::uuid FROM windows w UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, id FROM written
+"""
 
 # A settlement that comes after the sweep: the difference to what the sweep charged, as an entry of
 # its own. The table's key refuses a second one, since both id and created_at are derived from the
@@ -189,12 +192,12 @@ AND pg_postmaster_start_time() < clock_timestamp() - %(silence)s::interval
 FIND_EXPIRED = f"""
 SELECT h.id, h.window_ids, h.bucket_ids FROM usage_app_reservation h
 WHERE {_SILENT} ORDER BY h.id LIMIT %(limit)s
-"""  # noqa: S608
+"""
 
 LOCK_EXPIRED = f"""
 SELECT h.id FROM usage_app_reservation h WHERE h.id = ANY(%(ids)s) AND {_SILENT}
 ORDER BY h.id FOR UPDATE SKIP LOCKED
-"""  # noqa: S608
+"""
 
 # A hold that was streaming is charged its estimated input and what was relayed by the last
 # heartbeat; any other is charged in full: the provider may have answered.
@@ -220,7 +223,7 @@ WITH input AS (
     ) c LEFT JOIN usage_app_price p ON p.id = c.price_id
 ), {_MOVE_HOLDS}
 SELECT count(*) FROM written
-"""  # noqa: S608
+"""
 
 CREATE_WINDOWS = """
 INSERT INTO usage_app_usagewindow (tenant_id, api_key_id, period, starts_at, ends_at)

@@ -6,7 +6,6 @@ from bisect import bisect_right
 from datetime import datetime
 
 from tenants_app.database import pool
-
 from usage_app.pricing import Rates, rates_of
 
 _READ = """
@@ -17,14 +16,17 @@ ORDER BY m.public_id, p.valid_from
 
 Book = dict[str, tuple[list[datetime], list[Rates]]]
 
-_book: Book = {}
-_book_version: int | None = None
+
+class _Shelf:
+    """The book at hand, and the shared version it was read at."""
+
+    book: Book = {}
+    version: int | None = None
 
 
 async def ensure(shared_version: int) -> None:
     """Make sure the cached book is the one of the snapshot's `shared_version`, or newer."""
-    global _book, _book_version
-    if _book_version == shared_version:
+    if _Shelf.version == shared_version:
         return
     async with pool().connection() as connection:
         rows = await (await connection.execute(_READ)).fetchall()
@@ -41,14 +43,19 @@ async def ensure(shared_version: int) -> None:
                 output=output,
             )
         )
-    _book, _book_version = book, shared_version
+    _Shelf.book, _Shelf.version = book, shared_version
 
 
 def rates_at(model: str, instant: datetime) -> Rates | None:
     """What the model's tokens cost at `instant`, or None: unpriced. Await `ensure` first."""
-    entry = _book.get(model)
+    entry = _Shelf.book.get(model)
     if entry is None:
         return None
     starts, rates = entry
     place = bisect_right(starts, instant)
     return rates[place - 1] if place else None
+
+
+def forget() -> None:
+    """Read the book again when it is next asked for."""
+    _Shelf.version = None

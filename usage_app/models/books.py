@@ -133,7 +133,7 @@ class Charge(models.Model):
     model_reason = models.CharField(max_length=10)
     upstream = models.CharField(max_length=100)
     price = models.ForeignKey(
-        "Price",
+        "usage_app.Price",
         null=True,
         blank=True,
         on_delete=models.PROTECT,

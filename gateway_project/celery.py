@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import setup_logging
 from django.conf import settings
 
@@ -20,8 +21,26 @@ app = Celery("tollgate")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
-# name: task, and every how many seconds or by which crontab.
-app.conf.beat_schedule = {}
+
+def every(seconds: float, task: str) -> dict[str, Any]:
+    """A message that no worker took before the next one is sent is dropped."""
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds}}
+
+
+def at(when: crontab, task: str) -> dict[str, Any]:
+    return {"task": task, "schedule": when}
+
+
+# Times are UTC. Nothing here must run on time: each run catches up with what was missed.
+app.conf.beat_schedule = {
+    "sweep": every(10, "usage_app.tasks.sweep"),
+    "roll-up-new": every(300, "usage_app.tasks.roll_up_new"),
+    "windows-ahead": at(crontab(minute=10), "usage_app.tasks.make_windows_ahead"),
+    "roll-up-recent": at(crontab(hour=3, minute=20), "usage_app.tasks.roll_up_recent"),
+    "partitions": at(crontab(hour=2, minute=40), "usage_app.tasks.make_partitions"),
+    "retire": at(crontab(hour=3, minute=50), "usage_app.tasks.retire"),
+    "prune-sessions": at(crontab(minute=40), "chat_app.tasks.prune_sessions"),
+}
 
 
 @setup_logging.connect(weak=False)

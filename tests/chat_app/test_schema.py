@@ -96,7 +96,7 @@ def test_any_uuid_text_is_a_session(text: str) -> None:
     ],
 )
 def test_limit_itself_passes(field: str, value: object) -> None:
-    assert parse_chat(GOOD | {field: value})
+    assert isinstance(parse_chat(GOOD | {field: value}), ChatCall)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Those who serve models: one module per kind of upstream, behind the Protocol of base.py."""

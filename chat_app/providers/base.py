@@ -1,0 +1,185 @@
+"""What every provider is to the rest of chat_app: a Protocol, the events of an answer, the errors.
+
+ProviderError
+├── UpstreamUnreachable    nothing was sent: refused, DNS, TLS, connect timeout, forbidden address
+├── UpstreamTimeout        it did not answer, or fell silent, in time
+├── UpstreamRejected       it refused the request: 3xx and 4xx
+│   └── UpstreamRateLimited    429, with its Retry-After
+└── UpstreamBroken         5xx, an answer we cannot read, or one cut short
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+if TYPE_CHECKING:
+    from chat_app.schema import Message
+    from tenants_app.directory import RouteSnapshot
+    from usage_app.pricing import UsageFigures
+
+# An intermediary says with these that it lost an answer which may have been made, and billed.
+LOST_ANSWER_STATUSES = frozenset({408, 502, 504, 524})
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCall:
+    """What to ask. `metadata` (tenantId, traceId, sessionId, route) tells the upstream for whom."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float | None = None
+    stream: bool = True
+    user: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text to show, never empty and free of NUL and half surrogate pairs."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Why the model stopped: stop, length, content_filter … At most one per answer."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """The provider's count so far, never all zero. A later one replaces an earlier one."""
+
+    usage: UsageFigures
+
+
+Event = Delta | Finished | UsageReport
+
+
+class Answer(Protocol):
+    """An answer that has begun with status 200.
+
+    `async for events in answer` gives the events of one network read at a time, in order and never
+    none, so that a burst costs its relay one turn. Raises ProviderError if the answer breaks off;
+    all events before that point have been given. A read that is cancelled loses nothing and may be
+    begun again. An answer that was not streamed is a single batch. Whoever opened it closes it.
+    """
+
+    status: int
+    reference: str | None
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Sequence[Event]: ...
+
+    async def aclose(self) -> None:
+        """Let go of the upstream, at any time and any number of times; ends a read under way.
+
+        Never waits for the network, so it may be called while being cancelled.
+        """
+
+
+@dataclass(slots=True)
+class WholeAnswer:
+    """An answer that came in one piece: a single batch, and nothing left to close."""
+
+    status: int
+    reference: str | None
+    events: Sequence[Event]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        events, self.events = self.events, ()
+        if not events:
+            raise StopAsyncIteration
+        return events
+
+    async def aclose(self) -> None:
+        """See Answer.aclose."""
+        self.events = ()
+
+
+class Provider(Protocol):
+    """One kind of upstream."""
+
+    async def open(self, route: RouteSnapshot, call: UpstreamCall) -> Answer:
+        """The answer, once it has begun: its head was good and, streamed, its first event too.
+
+        Raises ProviderError before that. Cancelled, it closes its connection.
+        """
+
+
+class ProviderError(Exception):
+    """The upstream failed"""
+
+    outcome: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        excerpt: str = "",
+        *,
+        status: int | None = None,
+        sent: bool = True,
+        reference: str | None = None,
+    ) -> None:
+        """`excerpt` is bounded and redacted; `sent` tells whether the request may have arrived."""
+        self.excerpt = excerpt
+        self.status = status
+        self.sent = sent
+        self.reference = reference
+        super().__init__(excerpt)
+
+    @property
+    def maybe_billed(self) -> bool:
+        """Whether the provider may bill for it: the request went out, and no status denies it."""
+        return self.sent and (self.status in (None, 200) or self.status in LOST_ANSWER_STATUSES)
+
+
+class UpstreamUnreachable(ProviderError):
+    """The upstream could not be reached"""
+
+    outcome = "unreachable"
+
+    def __init__(self, excerpt: str = "") -> None:
+        super().__init__(excerpt, sent=False)
+
+
+class UpstreamTimeout(ProviderError):
+    """The upstream did not answer in time"""
+
+    outcome = "timeout"
+
+
+class UpstreamRejected(ProviderError):
+    """The upstream refused the request"""
+
+    outcome = "rejected"
+
+
+class UpstreamRateLimited(UpstreamRejected):
+    """The upstream's rate limit is reached"""
+
+    outcome = "rate_limited"
+
+    def __init__(
+        self,
+        excerpt: str = "",
+        *,
+        status: int = 429,
+        reference: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """`retry_after` in seconds, as the upstream asked."""
+        self.retry_after = retry_after
+        super().__init__(excerpt, status=status, reference=reference)
+
+
+class UpstreamBroken(ProviderError):
+    """The upstream failed, or its answer could not be read to its end"""
+
+    outcome = "broken"

@@ -1,0 +1,68 @@
+"""What tests of providers share: a call, an upstream on the loopback, and reading to the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from chat_app.providers.base import Answer, Event, Provider, ProviderError, UpstreamCall
+from chat_app.providers.http import Transport
+from chat_app.providers.openai import OpenAIProvider
+from chat_app.schema import Message
+from tenants_app.networks import parse_networks
+from tenants_app.snapshots import RouteSnapshot
+from tests.chat_app.snapshots import route, upstream
+from tests.loopback import Loopback
+
+LOOPBACK = parse_networks(["127.0.0.0/8", "::1/128"])
+PROMPT = "What is the airspeed velocity of an unladen swallow?"
+
+
+@asynccontextmanager
+async def openai(**options: Any) -> AsyncIterator[OpenAIProvider]:
+    """An openai provider that may reach the loopback, closed at the end."""
+    transport = Transport(allowed=options.pop("allowed", LOOPBACK))
+    try:
+        yield OpenAIProvider(transport, **{"total_seconds": 900, **options})
+    finally:
+        await transport.aclose()
+
+
+def via(loopback: Loopback, model: str, **timeouts: int) -> RouteSnapshot:
+    return route(model, upstream(kind="openai", base_url=loopback.url, **timeouts))
+
+
+def call(**changes: Any) -> UpstreamCall:
+    return UpstreamCall(**{"messages": (Message("user", PROMPT),), "max_tokens": 64, **changes})
+
+
+@dataclass(slots=True)
+class Heard:
+    """What came of one exchange."""
+
+    events: list[Event] = field(default_factory=list)
+    error: ProviderError | None = None
+    opened: bool = False
+    answer: Answer | None = None
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+async def hear(provider: Provider, route: RouteSnapshot, asked: UpstreamCall) -> Heard:
+    """The whole exchange, to its end or failure."""
+    heard = Heard()
+    try:
+        heard.answer = await provider.open(route, asked)
+        heard.opened = True
+        async for events in heard.answer:
+            assert events
+            heard.events += events
+    except ProviderError as exc:
+        heard.error = exc
+    finally:
+        if heard.answer:
+            await heard.answer.aclose()
+    return heard

@@ -1,0 +1,538 @@
+"""The openai provider against a real socket: every shape of answer, every failure, what is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+from structlog.typing import EventDict
+
+from chat_app.providers.base import (
+    Delta,
+    Event,
+    Finished,
+    ProviderError,
+    UpstreamBroken,
+    UpstreamRateLimited,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    UsageReport,
+)
+from chat_app.providers.openai import _endpoint
+from chat_app.schema import Message
+from tenants_app.sealed import seal
+from tenants_app.snapshots import RouteSnapshot, UpstreamSnapshot
+from tests.chat_app.providers import PROMPT, Heard, call, hear, openai, via
+from tests.chat_app.snapshots import route, upstream
+from tests.loopback import Loopback
+from tests.loopback_plays import (
+    DONE,
+    ROLE,
+    STOP,
+    TEXT,
+    WORDS,
+    chunk,
+    completion,
+    data,
+    plain,
+    stream,
+)
+from usage_app.pricing import UsageFigures
+
+USAGE = UsageReport(UsageFigures(input=10, output=6))
+STOPPED = Finished("stop")
+SHORT = {"first_byte_timeout_ms": 200, "idle_timeout_ms": 200, "total_timeout_ms": 5_000}
+
+
+def heard(loopback: Loopback, model: str, *, streamed: bool = True, **timeouts: int) -> Heard:
+    async def ask() -> Heard:
+        async with openai() as provider:
+            return await hear(provider, via(loopback, model, **timeouts), call(stream=streamed))
+
+    return asyncio.run(ask())
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+def rest_of(events: list[Event]) -> list[Event]:
+    return [event for event in events if not isinstance(event, Delta)]
+
+
+# Good answers
+
+
+@pytest.mark.parametrize(
+    ("model", "rest"),
+    [
+        ("any", [STOPPED, USAGE]),
+        ("crlf", [STOPPED, USAGE]),
+        ("split", [STOPPED, USAGE]),
+        ("one-write", [STOPPED, USAGE]),
+        ("comments", [STOPPED, USAGE]),
+        ("bom", [STOPPED, USAGE]),
+        ("no-done", [STOPPED, USAGE]),
+        ("no-done-close", [STOPPED, USAGE]),
+        ("no-last-newline", [STOPPED, USAGE]),
+        ("after-done", [STOPPED, USAGE]),
+        ("zero-usage-last", [STOPPED, USAGE]),
+        ("null-content", [STOPPED, USAGE]),
+        ("reasoning", [STOPPED, USAGE]),
+        ("json-for-a-stream", [STOPPED, USAGE]),
+        ("no-usage", [STOPPED]),
+        ("cut-after-finish", [STOPPED]),
+        ("no-finish-reason", []),
+    ],
+)
+def test_stream_in_any_clothes_gives_the_same_answer(
+    loopback: Loopback, model: str, rest: list[Event]
+) -> None:
+    got = heard(loopback, model)
+    assert (got.error, text_of(got.events), rest_of(got.events)) == (None, TEXT, rest)
+
+
+def test_stream_comes_word_by_word(loopback: Loopback) -> None:
+    loopback.plays["words"] = stream(
+        *[step for word in WORDS for step in (data(chunk({"content": word})), 0.02)], STOP, DONE
+    )
+    got = heard(loopback, "words")
+    assert [event.text for event in got.events if isinstance(event, Delta)] == list(WORDS)
+
+
+def test_plain_answer_is_one_batch(loopback: Loopback) -> None:
+    got = heard(loopback, "any", streamed=False)
+    assert (got.error, got.events) == (None, [Delta(TEXT), STOPPED, USAGE])
+    assert got.answer
+    assert (got.answer.status, got.answer.reference) == (200, "req-plain")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}], "Hello"),
+        ([{"type": "image_url"}, "loose", {"type": "text", "text": 5}], ""),
+        ("a\x00b", "a\ufffdb"),
+        (None, ""),
+        (17, ""),
+    ],
+)
+def test_content_may_be_parts_and_is_cleaned(
+    loopback: Loopback, content: object, text: str
+) -> None:
+    loopback.plays["parts"] = plain(completion(content))
+    assert text_of(heard(loopback, "parts", streamed=False).events) == text
+    loopback.plays["parts"] = stream(data(chunk({"content": content})), STOP, DONE)
+    assert text_of(heard(loopback, "parts").events) == text
+
+
+def test_refusal_of_the_model_is_shown(loopback: Loopback) -> None:
+    loopback.plays["no"] = stream(data(chunk({"refusal": "I cannot."})), STOP, DONE)
+    assert text_of(heard(loopback, "no").events) == "I cannot."
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b'"a\xffb"', "a\ufffdb"),
+        (rb'"a\ud83db"', "a?b"),
+        (rb'"\ud83c\udf88"', "🎈"),
+        ('"größe"'.encode(), "größe"),
+    ],
+)
+def test_broken_text_is_replaced(loopback: Loopback, raw: bytes, text: str) -> None:
+    loopback.plays["odd"] = stream(
+        b'data: {"choices":[{"delta":{"content":%b}}]}\n\n' % raw, STOP, DONE
+    )
+    assert text_of(heard(loopback, "odd").events) == text
+
+
+# Usage
+
+
+def reported(loopback: Loopback, *usages: Any) -> list[Event]:
+    """The last usage that a stream with these usages gives, as a list of none or one."""
+    chunks = [data({"choices": [], "usage": usage}) for usage in usages]
+    loopback.plays["usage"] = stream(ROLE, STOP, *chunks, DONE)
+    streamed = rest_of(heard(loopback, "usage").events)[1:][-1:]
+    loopback.plays["usage"] = plain(completion(usage=usages[-1]))
+    whole = rest_of(heard(loopback, "usage", streamed=False).events)[1:]
+    if len(usages) == 1:
+        assert streamed == whole
+    return streamed
+
+
+def usage(**changes: Any) -> dict[str, Any]:
+    return {"prompt_tokens": 10, "completion_tokens": 6, **changes}
+
+
+def test_usage_is_read_in_full(loopback: Loopback) -> None:
+    details = {
+        "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 5},
+    }
+    assert reported(loopback, usage(**details)) == [UsageReport(UsageFigures(10, 4, 2, 6, 5))]
+
+
+def test_cumulative_usage_is_assigned_and_never_added(loopback: Loopback) -> None:
+    got = heard(loopback, "usage-on-each")
+    assert (text_of(got.events), got.of(UsageReport)[-1]) == (TEXT, USAGE)
+
+
+def test_last_usage_that_is_not_zero_wins(loopback: Loopback) -> None:
+    zero = usage(prompt_tokens=0, completion_tokens=0)
+    more = usage(completion_tokens=9)
+    assert reported(loopback, zero, usage(), more, zero, None) == [
+        UsageReport(UsageFigures(input=10, output=9))
+    ]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        usage(prompt_tokens=-1),
+        usage(completion_tokens=-6),
+        usage(prompt_tokens=True),
+        usage(prompt_tokens="10"),
+        usage(completion_tokens=6.0),
+        usage(completion_tokens=None),
+        usage(prompt_tokens=10**9 + 1),
+        usage(completion_tokens=10**30),
+        {"total_tokens": 16},
+        {"prompt_tokens": 10},
+        [10, 6],
+        "16",
+        16,
+    ],
+    ids=str,
+)
+def test_absurd_usage_counts_as_absent_and_is_logged(
+    loopback: Loopback, bad: object, logs: list[EventDict]
+) -> None:
+    assert reported(loopback, bad) == []
+    assert {line["event"] for line in logs} == {"upstream_usage_ignored"}
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"prompt_tokens_details": {"cached_tokens": 11}},
+        {"prompt_tokens_details": {"cached_tokens": 6, "cache_write_tokens": 5}},
+        {"prompt_tokens_details": {"cached_tokens": -1}},
+        {"prompt_tokens_details": {"cached_tokens": "4"}},
+        {"prompt_tokens_details": [4]},
+        {"completion_tokens_details": {"reasoning_tokens": 7}},
+    ],
+    ids=str,
+)
+def test_absurd_parts_of_usage_are_ignored_and_logged(
+    loopback: Loopback, details: dict[str, Any], logs: list[EventDict]
+) -> None:
+    assert reported(loopback, usage(**details)) == [USAGE]
+    assert {line["event"] for line in logs} == {"upstream_usage_ignored"}
+
+
+def test_null_details_are_no_problem(loopback: Loopback, logs: list[EventDict]) -> None:
+    details = {"prompt_tokens_details": None, "completion_tokens_details": None}
+    assert reported(loopback, usage(**details)) == [USAGE]
+    assert logs == []
+
+
+# Failures
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(
+    ("model", "error", "status", "maybe_billed", "excerpt"),
+    [
+        ("unauthorized", UpstreamRejected, 401, False, "Incorrect API key provided: [key]"),
+        ("bad-request", UpstreamRejected, 400, False, "maximum context length is 4096 tokens"),
+        ("redirect", UpstreamRejected, 302, False, "{}"),
+        ("rate-limited", UpstreamRateLimited, 429, False, "Slow down"),
+        ("error", UpstreamBroken, 500, False, "The server had an error"),
+        ("overloaded", UpstreamBroken, 502, True, "<html>502</html>"),
+        ("cut-before-answer", UpstreamBroken, None, True, "the connection was lost"),
+        ("close-before-answer", UpstreamBroken, None, True, "the connection was lost"),
+        ("cut-json", UpstreamBroken, 200, True, "the connection was lost"),
+        ("not-http", UpstreamBroken, None, True, "not HTTP within our bounds"),
+        ("not-json", UpstreamBroken, 200, True, "not JSON"),
+        ("gzip", UpstreamBroken, 200, True, "compressed"),
+        ("huge-header", UpstreamBroken, None, True, "not HTTP within our bounds"),
+        ("many-headers", UpstreamBroken, None, True, "not HTTP within our bounds"),
+        ("huge-body", UpstreamBroken, 200, True, "more than 8388608 bytes"),
+        ("empty", UpstreamBroken, 200, True, ""),
+        ("empty-choices", UpstreamBroken, 200, True, "no choices"),
+        ("error-in-200", UpstreamBroken, 200, True, "the model fell over"),
+        ("slow-head", UpstreamTimeout, None, True, "first byte timeout"),
+        ("slow-json", UpstreamTimeout, 200, True, "idle timeout"),
+    ],
+)
+def test_failure_before_the_first_event_is_told_exactly(
+    loopback: Loopback,
+    model: str,
+    error: type[ProviderError],
+    status: int | None,
+    maybe_billed: bool,
+    excerpt: str,
+    streamed: bool,
+) -> None:
+    got = heard(loopback, model, streamed=streamed, **SHORT)
+    assert not got.opened
+    assert type(got.error) is error
+    assert (got.error.status, got.error.sent, got.error.maybe_billed) == (
+        status,
+        True,
+        maybe_billed,
+    )
+    assert excerpt in got.error.excerpt
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "excerpt"),
+    [
+        ("error-first", UpstreamBroken, "the model fell over"),
+        ("cut-before-event", UpstreamBroken, "the connection was lost"),
+        ("slow-first-event", UpstreamTimeout, "first byte timeout"),
+    ],
+)
+def test_stream_that_fails_before_its_first_event_is_not_opened(
+    loopback: Loopback, model: str, error: type[ProviderError], excerpt: str
+) -> None:
+    got = heard(loopback, model, **SHORT)
+    assert not got.opened
+    assert type(got.error) is error
+    assert excerpt in got.error.excerpt
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "excerpt"),
+    [
+        ("cut", UpstreamBroken, "the connection was lost"),
+        ("cut-clean", UpstreamBroken, "the stream ended before the answer did"),
+        ("error-in-stream", UpstreamBroken, "the model fell over"),
+        ("stall", UpstreamTimeout, "idle timeout"),
+    ],
+)
+def test_stream_that_fails_midway_gives_what_came_before(
+    loopback: Loopback, model: str, error: type[ProviderError], excerpt: str
+) -> None:
+    got = heard(loopback, model, **SHORT)
+    assert (got.opened, text_of(got.events)) == (True, "".join(WORDS[:3]))
+    assert type(got.error) is error
+    assert excerpt in got.error.excerpt
+    assert (got.error.status, got.error.reference, got.error.maybe_billed) == (
+        200,
+        "req-stream",
+        True,
+    )
+
+
+def test_error_in_the_same_read_as_words_comes_after_them(loopback: Loopback) -> None:
+    loopback.plays["both"] = stream(
+        data(chunk({"content": "Hi"})) + data({"error": {"message": "oops"}})
+    )
+    got = heard(loopback, "both")
+    assert got.events == [Delta("Hi")]
+    assert got.error
+    assert got.error.excerpt == "oops"
+
+
+@pytest.mark.parametrize("model", ["huge-line", "huge-event"])
+def test_endless_line_or_event_is_cut_off(loopback: Loopback, model: str) -> None:
+    got = heard(loopback, model)
+    assert isinstance(got.error, UpstreamBroken)
+    assert "more than" in got.error.excerpt
+
+
+def test_total_time_is_bounded_while_words_still_come(loopback: Loopback) -> None:
+    got = heard(loopback, "drip", total_timeout_ms=300)
+    assert got.events
+    assert isinstance(got.error, UpstreamTimeout)
+    assert got.error.excerpt == "total timeout"
+
+
+def test_total_time_is_bounded_by_the_settings_too(loopback: Loopback) -> None:
+    async def ask() -> Heard:
+        async with openai(total_seconds=0.3) as provider:
+            return await hear(provider, via(loopback, "slow-head"), call())
+
+    got = asyncio.run(ask())
+    assert isinstance(got.error, UpstreamTimeout)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7), ("0", 0), ("999999999", 86_400), ("soon", None), ("-1", None), ("1.5", None)],
+)
+def test_retry_after_is_whole_seconds_and_bounded(
+    loopback: Loopback, value: str, seconds: int | None
+) -> None:
+    loopback.plays["busy"] = plain(b"{}", 429, Retry_After=value)
+    error = heard(loopback, "busy").error
+    assert isinstance(error, UpstreamRateLimited)
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "reference"),
+    [
+        ({"x_request_id": "req-1"}, "req-1"),
+        ({"cf_aig_log_id": "log-1", "x_request_id": "req-1"}, "log-1"),
+        ({"x_request_id": "a b"}, None),
+        ({"x_request_id": "x" * 201}, None),
+        ({"x_other": "1"}, None),
+    ],
+)
+def test_reference_is_taken_from_two_headers_only(
+    loopback: Loopback, headers: dict[str, str], reference: str | None
+) -> None:
+    loopback.plays["ref"] = plain(completion(), **headers)
+    got = heard(loopback, "ref", streamed=False)
+    assert got.answer
+    assert got.answer.reference == reference
+
+
+# What is sent
+
+
+def sent(loopback: Loopback, token: str = "", **changes: Any) -> tuple[dict[str, str], Any]:
+    """Headers and body that reach the upstream."""
+    target = with_token(via(loopback, "some/model"), token)
+
+    async def ask() -> Heard:
+        async with openai() as provider:
+            return await hear(provider, target, call(**changes))
+
+    assert asyncio.run(ask()).error is None
+    request = loopback.last
+    assert (request.method, request.path) == ("POST", "/v1/chat/completions")
+    return request.headers, request.body
+
+
+def with_token(target: RouteSnapshot, token: str) -> RouteSnapshot:
+    sealed = seal(token, context=f"tenants_app_upstream.sealed_token:{UUID(int=1)}")
+    up = target.upstream
+    return RouteSnapshot(
+        UpstreamSnapshot(1, UUID(int=1), up.name, "openai", up.base_url, sealed_token=sealed),
+        target.upstream_model,
+    )
+
+
+def test_streamed_call_sends_exactly_this_body(loopback: Loopback) -> None:
+    _headers, body = sent(
+        loopback,
+        messages=(Message("system", "Be brief."), Message("user", "größe")),
+        temperature=0.5,
+        user="u-1",
+    )
+    assert body == {
+        "model": "some/model",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "größe"},
+        ],
+        "max_tokens": 64,
+        "temperature": 0.5,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "user": "u-1",
+    }
+
+
+def test_plain_call_sends_no_more_than_it_must(loopback: Loopback) -> None:
+    _headers, body = sent(loopback, stream=False)
+    assert body == {
+        "model": "some/model",
+        "messages": [{"role": "user", "content": PROMPT}],
+        "max_tokens": 64,
+        "stream": False,
+    }
+
+
+def test_headers_are_these_and_no_others(loopback: Loopback) -> None:
+    headers, _body = sent(
+        loopback,
+        token="sk-secret",
+        metadata={
+            "tenantId": "acme",
+            "traceId": "trace-1",
+            "sessionId": "11111111-1111-1111-1111-111111111111",
+            "route": "@cf/meta/llama",
+            "other": "not sent",
+        },
+    )
+    assert headers.pop("host").startswith("127.0.0.1:")
+    assert headers.pop("content-length").isdigit()
+    assert headers == {
+        "authorization": "Bearer sk-secret",
+        "content-type": "application/json",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",
+        "user-agent": "tollgate",
+        "x-tollgate-tenant-id": "acme",
+        "x-tollgate-trace-id": "trace-1",
+        "x-tollgate-session-id": "11111111-1111-1111-1111-111111111111",
+        "x-tollgate-route": "@cf/meta/llama",
+    }
+
+
+def test_no_token_sends_no_authorization(loopback: Loopback) -> None:
+    headers, _body = sent(loopback)
+    assert "authorization" not in headers
+
+
+def test_metadata_that_no_header_can_carry_is_left_out(loopback: Loopback) -> None:
+    headers, _body = sent(loopback, metadata={"tenantId": "a\r\nx-evil: 1", "traceId": "größe"})
+    assert not [name for name in headers if name.startswith(("x-tollgate", "x-evil"))]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url", "field"),
+    [
+        ("https://api.openai.com/v1", "https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://api.openai.com/v1/", "https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://x.openai.azure.com/v1", "https://x.openai.azure.com/v1", "max_completion_tokens"),
+        (
+            "https://notapi.openai.com.example/v1",
+            "https://notapi.openai.com.example/v1",
+            "max_tokens",
+        ),
+        ("https://evilapi.openai.com/v1", "https://evilapi.openai.com/v1", "max_tokens"),
+        ("http://localhost:8000/v1", "http://localhost:8000/v1", "max_tokens"),
+    ],
+)
+def test_output_cap_has_the_name_the_host_knows(base_url: str, url: str, field: str) -> None:
+    target, cap_field = _endpoint(base_url)
+    assert (str(target), cap_field) == (f"{url}/chat/completions", field)
+
+
+@pytest.mark.parametrize("token", ["line\nbreak", "größe", "two words"])
+def test_token_that_no_header_can_carry_is_not_sent_nor_told(
+    loopback: Loopback, token: str
+) -> None:
+    target = with_token(via(loopback, "any"), token)
+
+    async def ask() -> Heard:
+        async with openai() as provider:
+            return await hear(provider, target, call())
+
+    error = asyncio.run(ask()).error
+    assert isinstance(error, UpstreamUnreachable)
+    assert token not in repr(error)
+    assert loopback.requests == []
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "nonsense", "ftp://example.com", "http://[::1", "http://"]
+)
+def test_bad_base_url_is_unreachable(base_url: str) -> None:
+    target = route("m", upstream(kind="openai", base_url=base_url))
+
+    async def ask() -> Heard:
+        async with openai() as provider:
+            return await hear(provider, target, call())
+
+    assert isinstance(asyncio.run(ask()).error, UpstreamUnreachable)

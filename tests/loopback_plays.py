@@ -110,7 +110,7 @@ def completion(content: object = TEXT, **more: object) -> bytes:
     return json.dumps(whole).encode()
 
 
-def plain(body: bytes, status: int = 200, **headers: str) -> Play:
+def plain(body: bytes, status: int = 200, **headers: Any) -> Play:
     """An answer of known length."""
     extra = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     return Play([body], status, JSON + extra, framing="length")

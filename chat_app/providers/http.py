@@ -35,6 +35,7 @@ KEEP_ALIVE_SECONDS = 4.0
 DNS_CACHE_SECONDS = 60
 READ_BUFFER_BYTES = 64 * 1024
 DRAIN_READS = 4
+FIRST_BYTE = "first byte"
 
 
 class Timeouts(TypedDict):
@@ -133,7 +134,7 @@ class Body(httpx.AsyncByteStream):
         self._content = answer.content
         self._idle = timeouts["idle"]
         self._patience = timeouts["first_byte"]
-        self._stage = "first byte"
+        self._stage = FIRST_BYTE
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
         self._waiting_since: float | None = None
@@ -150,7 +151,8 @@ class Body(httpx.AsyncByteStream):
         ending: Exception = StopAsyncIteration()
         try:
             if data := await self._content.readany():
-                self._patience, self._stage = self._idle, "idle"
+                if self._stage == FIRST_BYTE:
+                    self._end_first_byte()
                 return data
         except (aiohttp.ClientError, OSError) as exc:
             ending = self._failure(exc)
@@ -161,9 +163,7 @@ class Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Give the connection back if the body was read to its end, else close it. Never waits."""
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._stop_watch()
         if self._content.at_eof():
             self._answer.release()
         else:
@@ -184,6 +184,16 @@ class Body(httpx.AsyncByteStream):
         since = self._waiting_since
         due = now + self._patience / 4 if since is None else since + self._patience
         self._watch = self._loop.call_at(min(due, self._deadline), self._look)
+
+    def _end_first_byte(self) -> None:
+        self._patience, self._stage = self._idle, "idle"
+        # The patience may be much shorter from here on: the next read begins a new watch.
+        self._stop_watch()
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def _look(self) -> None:
         now = self._loop.time()

@@ -30,7 +30,7 @@ async def openai(**options: Any) -> AsyncIterator[OpenAIProvider]:
         await transport.aclose()
 
 
-def via(loopback: Loopback, model: str, **timeouts: int) -> RouteSnapshot:
+def via(loopback: Loopback, model: str, **timeouts: Any) -> RouteSnapshot:
     return route(model, upstream(kind="openai", base_url=loopback.url, **timeouts))
 
 

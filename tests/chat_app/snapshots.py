@@ -1,9 +1,10 @@
-"""Frozen configuration for tests without a database: what tenants_app.directory would have read."""
+"""Frozen configuration for tests without a database: what the directory would have read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from tenants_app.snapshots import (
@@ -15,25 +16,16 @@ from tenants_app.snapshots import (
 )
 
 
-def upstream(
-    name: str = "main", *, kind: str = "demo", base_url: str = "", **timeouts: int
-) -> UpstreamSnapshot:
+def upstream(name: str = "main", **fields: Any) -> UpstreamSnapshot:
+    """A demo upstream; `fields` are UpstreamSnapshot's."""
+    patience = {
+        "connect_timeout_ms": 2_000,
+        "first_byte_timeout_ms": 5_000,
+        "idle_timeout_ms": 5_000,
+        "total_timeout_ms": 10_000,
+    }
     return UpstreamSnapshot(
-        id=1,
-        uuid=UUID(int=1),
-        name=name,
-        kind=kind,
-        base_url=base_url,
-        account_id="",
-        gateway_id="",
-        sealed_token=None,
-        **{
-            "connect_timeout_ms": 2_000,
-            "first_byte_timeout_ms": 5_000,
-            "idle_timeout_ms": 5_000,
-            "total_timeout_ms": 10_000,
-            **timeouts,
-        },
+        **{"id": 1, "uuid": UUID(int=1), "name": name, "kind": "demo", **patience, **fields}
     )
 
 
@@ -47,11 +39,7 @@ def model(
     return ModelSnapshot(
         id=1,
         public_id=public_id,
-        default_output=1024,
-        max_output=8192,
-        context_window=None,
         hold_bytes_per_token=Decimal(ratio),
-        image_tokens=0,
         routes=tuple([route(public_id)] if routes is None else routes),
     )
 

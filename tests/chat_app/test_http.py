@@ -36,7 +36,7 @@ TIMEOUTS = Timeouts(connect=2, first_byte=2, idle=2, total=5)
 SECRET = "sk-very-secret-token"
 
 
-def heard_at(base_url: str, *, allowed: Any = LOOPBACK, **timeouts: int) -> Heard:
+def heard_at(base_url: str, *, allowed: Any = LOOPBACK, **timeouts: Any) -> Heard:
     async def ask() -> Heard:
         async with openai(allowed=allowed) as provider:
             target = route("any", upstream(kind="openai", base_url=base_url, **timeouts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from uuid import UUID
 
@@ -44,10 +45,14 @@ from usage_app.pricing import UsageFigures
 
 USAGE = UsageReport(UsageFigures(input=10, output=6))
 STOPPED = Finished("stop")
-SHORT = {"first_byte_timeout_ms": 200, "idle_timeout_ms": 200, "total_timeout_ms": 5_000}
+SHORT: dict[str, Any] = {
+    "first_byte_timeout_ms": 200,
+    "idle_timeout_ms": 200,
+    "total_timeout_ms": 5_000,
+}
 
 
-def heard(loopback: Loopback, model: str, *, streamed: bool = True, **timeouts: int) -> Heard:
+def heard(loopback: Loopback, model: str, *, streamed: bool = True, **timeouts: Any) -> Heard:
     async def ask() -> Heard:
         async with openai() as provider:
             return await hear(provider, via(loopback, model, **timeouts), call(stream=streamed))
@@ -347,6 +352,13 @@ def test_endless_line_or_event_is_cut_off(loopback: Loopback, model: str) -> Non
     assert "more than" in got.error.excerpt
 
 
+def test_idle_timeout_holds_also_where_the_first_byte_may_take_longer(loopback: Loopback) -> None:
+    started = time.monotonic()
+    got = heard(loopback, "stall", first_byte_timeout_ms=5_000, idle_timeout_ms=200)
+    assert isinstance(got.error, UpstreamTimeout)
+    assert time.monotonic() - started < 2
+
+
 def test_total_time_is_bounded_while_words_still_come(loopback: Loopback) -> None:
     got = heard(loopback, "drip", total_timeout_ms=300)
     assert got.events
@@ -387,7 +399,7 @@ def test_retry_after_is_whole_seconds_and_bounded(
     ],
 )
 def test_reference_is_taken_from_two_headers_only(
-    loopback: Loopback, headers: dict[str, str], reference: str | None
+    loopback: Loopback, headers: dict[str, Any], reference: str | None
 ) -> None:
     loopback.plays["ref"] = plain(completion(), **headers)
     got = heard(loopback, "ref", streamed=False)

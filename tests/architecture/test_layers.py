@@ -1,0 +1,50 @@
+"""Imports run downhill, and PURE modules stay pure."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT, parse
+
+# No Django, no I/O: they decide, and the CORE modules act.
+PURE = (
+    "usage_app/admission.py",
+    "usage_app/pricing.py",
+    "usage_app/periods.py",
+    "chat_app/schema.py",
+    "chat_app/routing.py",
+    "chat_app/sse.py",
+    "chat_app/tokens.py",
+    "tenants_app/networks.py",
+)
+IMPURE = {"aiohttp", "celery", "django", "httpx", "psycopg", "requests", "rest_framework"}
+
+
+def test_imports_run_downhill() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_module_imports_neither_django_nor_io(name: str) -> None:
+    path = ROOT / name
+    if not path.exists():
+        pytest.skip(f"{name} is not written yet")
+    imported = set()
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.split(".")[0])
+    assert imported & IMPURE == set()

@@ -84,13 +84,15 @@ def logging_config(line_format: str, level: str) -> dict[str, Any]:
         "loggers": {
             # Django and uvicorn bring handlers of their own: everything goes to the root instead.
             **dict.fromkeys(("django", "django.server", "uvicorn", "uvicorn.error"), handled),
-            # These tell each request and each beat; ours tell what matters about both.
+            # Without a handler uvicorn does not even make its access lines; ours say more.
+            "uvicorn.access": {"handlers": [], "propagate": False},
+            # These tell each request and each task; ours tell what matters about both.
             **dict.fromkeys(QUIET, handled | {"level": "WARNING"}),
         },
     }
 
 
-QUIET = ("aiohttp", "asyncio", "celery.beat", "httpx", "httpcore", "kombu", "psycopg.pool")
+QUIET = ("aiohttp", "asyncio", "celery", "httpx", "httpcore", "kombu", "psycopg.pool")
 
 
 class Formatter(structlog.stdlib.ProcessorFormatter):

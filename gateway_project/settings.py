@@ -67,7 +67,7 @@ DEFAULT_MODEL_MAX_OUTPUT_TOKENS = env.int("DEFAULT_MODEL_MAX_OUTPUT_TOKENS", def
 LEDGER_CURRENCY = env.str("LEDGER_CURRENCY", default="USD")
 
 # Celery, read by gateway_project/celery.py under the namespace CELERY
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://localhost")
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     {
         "data_folder_in": str(TOLLGATE_HOME / "broker" / "messages"),

@@ -3,6 +3,10 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 
+from gateway_project import views
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", views.index, name="index"),
     path("admin/", admin.site.urls),
+    path("ready", views.ready, name="ready"),
 ]

@@ -19,9 +19,9 @@ from pathlib import Path
 UNPRIVILEGED = ("postgres", "nobody")
 
 # What an account must manage in a folder before a database may live there.
-PROBE = (
-    'cd "$0" && umask 077 && : > ".probe.$$" && rm ".probe.$$" && ls -ld . | grep -q "^drwx------"'
-)
+PROBE = """
+cd "$0" && umask 077 && : > ".probe.$$" && rm ".probe.$$" && ls -ld . | grep -q "^drwx------"
+"""
 
 
 class NoPlace(RuntimeError):

@@ -11,8 +11,7 @@ import fcntl
 import json
 import os
 import secrets
-import string
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import environ
@@ -21,7 +20,13 @@ from gateway_project.embedded.account import Account, keyed_folder, place_for
 from gateway_project.embedded.postgres import Postgres
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+MAKERS: dict[str, Callable[[], str]] = {
+    "secret_key": lambda: secrets.token_urlsafe(48),
+    "key_pepper": lambda: secrets.token_urlsafe(32),
+    "key_ring": lambda: "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+    "admin_password": lambda: secrets.token_urlsafe(12),
+}
 
 # The demo is bound to loopback: there the header may name the tenant, and loopback is an upstream.
 DEMO_DEFAULTS = {
@@ -62,8 +67,12 @@ def postgres(place: Path) -> Postgres:
     return Postgres(place_for(place / "postgres", account), account=account)
 
 
-def read_secrets(place: Path) -> dict[str, str]:
-    """What this installation made up once and keeps in a file with mode 0600."""
+def read_secrets(place: Path, **made_by: Callable[[], str]) -> dict[str, str]:
+    """What this installation made up once and keeps in a file with mode 0600.
+
+    Each missing one is made; `made_by` names makers of further ones.
+    """
+    place.mkdir(parents=True, exist_ok=True)
     path = place / "secrets.json"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+") as file:
@@ -71,12 +80,13 @@ def read_secrets(place: Path) -> dict[str, str]:
         path.chmod(0o600)
         text = file.read()
         kept: dict[str, str] = json.loads(text) if text.strip() else {}
-        complete = _new_secrets() | kept
-        if complete != kept:
+        missing = {name: make for name, make in (MAKERS | made_by).items() if name not in kept}
+        if missing:
+            kept |= {name: make() for name, make in missing.items()}
             file.seek(0)
-            file.write(json.dumps(complete, indent=2) + "\n")
+            file.write(json.dumps(kept, indent=2) + "\n")
             file.truncate()
-    return complete
+    return kept
 
 
 def prepare_environment(place: Path) -> None:
@@ -97,23 +107,3 @@ def prepare_environment(place: Path) -> None:
         os.environ.setdefault(name, value)
     # The process's own choice of zones must be the lock's tzdata, not the machine's.
     os.environ.setdefault("PYTHONTZPATH", "")
-
-
-def make_key() -> str:
-    """An API key: `tg_`, 32 random base62 characters, 6 of their CRC32."""
-    body = "".join(secrets.choice(BASE62) for _ in range(32))
-    checksum, digits = zlib.crc32(body.encode()), ""
-    for _ in range(6):
-        checksum, digit = divmod(checksum, 62)
-        digits = BASE62[digit] + digits
-    return f"tg_{body}{digits}"
-
-
-def _new_secrets() -> dict[str, str]:
-    return {
-        "secret_key": secrets.token_urlsafe(48),
-        "key_pepper": secrets.token_urlsafe(32),
-        "key_ring": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
-        "admin_password": secrets.token_urlsafe(12),
-        "demo_key": make_key(),
-    }

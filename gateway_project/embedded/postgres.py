@@ -32,6 +32,7 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 30.0
 POLL_SECONDS = 0.02
 OLDEST_VERSION = 15
+DEBIAN = Path("/usr/lib/postgresql")
 
 # Safe only where the data may be lost: tests.
 THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -289,7 +290,7 @@ def find_binaries(folder: Path, account: Account) -> Path:
         copied = copy_aside(install, folder / f"binaries-{version}") / "bin"
         if account.can_run(copied / "postgres", "--version"):
             return copied
-    debian = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    debian = DEBIAN.glob("*/bin/postgres")
     found = {major_version(path.parent): path.parent for path in debian}
     if found and max(found) >= OLDEST_VERSION:
         return found[max(found)]

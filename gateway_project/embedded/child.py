@@ -1,0 +1,100 @@
+"""One child of `./dev run`: the web server or the worker, which ends when its parent does.
+
+Production starts uvicorn and Celery by their own commands.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+# What the parent reads in our output.
+LISTENING = "listening on port "
+WORKER_READY = "worker ready"
+
+DRAIN_SECONDS = 30
+PORTS_TRIED = 100
+
+
+def web() -> None:
+    """Serve on loopback, at PORT or the next free one."""
+    import uvicorn
+
+    listener = listen(int(os.environ.get("PORT") or 8787))
+    config = uvicorn.Config(
+        "gateway_project.asgi:application",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    print(f"{LISTENING}{listener.getsockname()[1]}", flush=True)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(first_port: int) -> socket.socket:
+    """A bound socket at this port, or at the next one that is free; 0 is any port."""
+    last_port = first_port + PORTS_TRIED if first_port else 0
+    for port in range(first_port, min(last_port, 65_535) + 1):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            # Listening already: two starters that bound the same port are told here.
+            listener.listen(2048)
+        except OSError as error:
+            listener.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+        else:
+            return listener
+    raise SystemExit(f"No free port from {first_port} on; set PORT.")
+
+
+def worker() -> None:
+    """Run tasks and, in a thread of the same process, the timetable."""
+    from celery.beat import EmbeddedService
+    from celery.exceptions import SecurityWarning
+    from celery.signals import worker_ready, worker_shutting_down
+
+    from gateway_project.celery import app
+
+    # Root is no danger here: messages are JSON, from a folder that only we can write.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    beat: Any = EmbeddedService(app, thread=True, schedule_filename=app.conf.beat_schedule_filename)
+
+    def begin(**_kwargs: Any) -> None:
+        beat.start()
+        print(WORKER_READY, flush=True)
+
+    worker_ready.connect(begin, weak=False)
+    worker_shutting_down.connect(lambda **_kwargs: beat.stop(), weak=False)
+    app.worker_main(["--quiet", "worker", "--pool=threads", "--concurrency=2", "--loglevel=INFO"])
+
+
+def end_with_parent(lock: Path) -> None:
+    """Ask ourselves to stop as soon as the parent's lock falls, be it by kill -9.
+
+    Held from then on, it keeps the next start waiting until we have ended.
+    """
+    file = lock.open("r+")
+
+    def wait() -> None:
+        fcntl.lockf(file, fcntl.LOCK_SH)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    end_with_parent(Path(sys.argv[2]))
+    {"web": web, "worker": worker}[sys.argv[1]]()

@@ -1,0 +1,221 @@
+"""The demo data of `./dev run`: an admin, a tenant with a key, models, prices and budgets.
+
+Seeding again changes nothing that exists, but for the upstream that OPENAI_* in the environment
+asks for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from tenants_app import keys
+from tenants_app.models import ApiKey, Budget, Model, Route, Tenant, TenantFallback, Upstream
+from usage_app.models import Price
+
+ADMIN = "admin"
+TENANT = "demo"
+DEFAULT_MODEL = "demo-echo"
+# What the demo provider plays by these names: chat_app/providers/demo.py.
+DEMO_MODELS = (DEFAULT_MODEL, "demo-slow", "demo-error", "demo-drop")
+OPENAI_UPSTREAM = "openai"
+PRICED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
+BUDGETS = (("tokens", "day", 1_000_000), ("tokens", "month", 20_000_000))
+
+# Per 1 000 000 tokens, input and output; of the demo models invented.
+PRICES = {
+    "@cf/meta/llama-3.1-8b-instruct-fast": ("0.045", "0.384"),
+    "@cf/meta/llama-3.1-8b-instruct": ("0.282", "0.827"),
+}
+DEMO_PRICE = ("0.5", "1.5")
+
+
+@dataclass(frozen=True)
+class OpenAI:
+    """The upstream that the environment asks for."""
+
+    api_key: str
+    base_url: str
+    model: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> OpenAI | None:
+        """From OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL; None without a key."""
+        if not environment.get("OPENAI_API_KEY"):
+            return None
+        return cls(
+            environment["OPENAI_API_KEY"],
+            environment.get("OPENAI_BASE_URL") or "https://api.openai.com/v1",
+            environment.get("OPENAI_MODEL") or "gpt-4o-mini",
+        )
+
+
+@transaction.atomic
+def seed(
+    *, admin_password: str, demo_key: str, openai: OpenAI | None, examples: list[dict[str, Any]]
+) -> None:
+    """Make what is missing. Raises ValidationError for an upstream address that is not allowed."""
+    _admin(admin_password)
+    upstream, _ = Upstream.objects.get_or_create(
+        tenant=None,
+        name="demo",
+        defaults={
+            "kind": "demo",
+            "is_default": not Upstream.objects.filter(is_default=True).exists(),
+        },
+    )
+    for public_id in DEMO_MODELS:
+        _model(public_id, upstream)
+    tenant = _demo_tenant(demo_key)
+    if openai:
+        _serve_by_openai(tenant, openai)
+    else:
+        _serve_by_demo(tenant)
+    for example in examples:
+        _example_tenant(example, upstream)
+
+
+def read_examples(folder: Path) -> list[dict[str, Any]]:
+    """The tenant files of docs/examples."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def _admin(password: str) -> None:
+    users = get_user_model()._default_manager
+    if not users.filter(username=ADMIN).exists():
+        users.create_superuser(ADMIN, password=password)
+
+
+def _model(public_id: str, upstream: Upstream) -> Model:
+    """The model, and where it is new its route to all and its price."""
+    model, is_new = Model.objects.get_or_create(public_id=public_id)
+    if is_new:
+        Route.objects.create(model=model, upstream=upstream)
+        price_in, price_out = PRICES.get(public_id, DEMO_PRICE)
+        Price.objects.create(
+            model=model,
+            valid_from=PRICED_FROM,
+            input=Decimal(price_in),
+            output=Decimal(price_out),
+        )
+    return model
+
+
+def _demo_tenant(demo_key: str) -> Tenant:
+    tenant, is_new = Tenant.objects.get_or_create(
+        slug=TENANT,
+        defaults={"name": "Demo", "default_model": Model.objects.get(public_id=DEFAULT_MODEL)},
+    )
+    if is_new:
+        for metric, period, limit in BUDGETS:
+            Budget.objects.create(tenant=tenant, metric=metric, period=period, limit=limit)
+    if not ApiKey.objects.filter(digest=keys.digest(demo_key)).exists():
+        keys.issue(tenant, name="Demo key", secret=demo_key)
+    return tenant
+
+
+def _serve_by_openai(tenant: Tenant, openai: OpenAI) -> None:
+    """The tenant's default model, and every model without a route, is asked of this upstream."""
+    upstream = _openai_upstream(tenant, openai)
+    model, _ = Model.objects.get_or_create(public_id=openai.model)
+    Route.objects.get_or_create(model=model, upstream=upstream, tenant=tenant)
+    if tenant.default_model is None or _is_ours(tenant.default_model, upstream):
+        _change(tenant, default_model=model)
+    _change(tenant, default_upstream=upstream)
+
+
+def _openai_upstream(tenant: Tenant, openai: OpenAI) -> Upstream:
+    upstream = Upstream.objects.for_tenant(tenant).filter(name=OPENAI_UPSTREAM).first()
+    if upstream is None:
+        upstream = Upstream(tenant=tenant, name=OPENAI_UPSTREAM)
+    wanted = {"kind": "openai", "base_url": openai.base_url, "enabled": True}
+    is_as_wanted = (
+        upstream.pk is not None
+        and all(getattr(upstream, name) == value for name, value in wanted.items())
+        and upstream.open_token() == openai.api_key
+    )
+    if not is_as_wanted:
+        for name, value in wanted.items():
+            setattr(upstream, name, value)
+        upstream.seal_token(openai.api_key)
+        upstream.full_clean()
+        upstream.save()
+    return upstream
+
+
+def _serve_by_demo(tenant: Tenant) -> None:
+    """Undo what an earlier OPENAI_API_KEY did, and nothing else."""
+    upstream = Upstream.objects.for_tenant(tenant).filter(name=OPENAI_UPSTREAM).first()
+    if upstream is None:
+        return
+    if tenant.default_model and _is_ours(tenant.default_model, upstream):
+        _change(tenant, default_model=Model.objects.get(public_id=DEFAULT_MODEL))
+    if tenant.default_upstream_id == upstream.pk:
+        _change(tenant, default_upstream=None)
+    _change(upstream, enabled=False)
+
+
+def _is_ours(model: Model, upstream: Upstream) -> bool:
+    """True for a default model that seeding chose: no operator's choice is lost."""
+    is_routed = Route.objects.filter(model=model, upstream=upstream).exists()
+    return model.public_id == DEFAULT_MODEL or is_routed
+
+
+def _change(row: Tenant | Upstream, **values: object) -> None:
+    """Save these columns if they differ: an idle save would make every process reload."""
+    if any(getattr(row, name) != value for name, value in values.items()):
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.save(update_fields=[*values, "updated_at"])
+
+
+def _example_tenant(example: dict[str, Any], demo: Upstream) -> None:
+    """A tenant of docs/examples, its models answered by the demo provider."""
+    if Tenant.objects.filter(slug=example["tenantId"]).exists():
+        return
+    chosen = example["aiModels"]
+    allowed = [_model(public_id, demo) for public_id in example["allowedModels"]]
+    tenant = Tenant.objects.create(
+        slug=example["tenantId"],
+        name=example["tenantId"],
+        default_model=_model(chosen["chat"], demo),
+        allow_list_enabled=example["featureFlags"]["modelAllowList"],
+        session_retention_days=example["sessionRetentionDays"],
+        max_messages_per_session=example["maxMessagesPerSession"],
+    )
+    tenant.allowed_models.set(allowed)
+    tenant.default_upstream = Upstream.objects.create(
+        tenant=tenant,
+        name=example["aiGatewayId"],
+        kind="demo",
+        account_id=example["accountId"],
+        gateway_id=example["aiGatewayId"],
+    )
+    tenant.save()
+    for model in (chosen["chat"], chosen["fallback"]):
+        Route.objects.create(
+            model=_model(model, demo), upstream=tenant.default_upstream, tenant=tenant
+        )
+    TenantFallback.objects.create(tenant=tenant, model=_model(chosen["fallback"], demo))
+    _example_budgets(tenant, example)
+
+
+def _example_budgets(tenant: Tenant, example: dict[str, Any]) -> None:
+    tokens, requests = example["tokenBudget"], example["rateLimit"]
+    Budget.objects.create(tenant=tenant, metric="tokens", period="day", limit=tokens["daily"])
+    Budget.objects.create(tenant=tenant, metric="tokens", period="month", limit=tokens["monthly"])
+    Budget.objects.create(
+        tenant=tenant,
+        metric="requests",
+        period="minute",
+        limit=requests["perMinute"],
+        burst=requests["burst"],
+    )

@@ -1,0 +1,204 @@
+"""`./dev run`: Postgres, migrations, demo data, web and worker, until Ctrl-C or SIGTERM.
+
+honcho keeps the web and the worker; Postgres is started before it and stopped after it, since it
+signals all its children at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from honcho import manager
+from honcho.printer import Message, Printer
+
+from gateway_project.embedded import child, home
+
+READY_TIMEOUT_SECONDS = 60.0
+# Longer than the drain of the web, which honcho would cut off after 5 seconds.
+KILL_WAIT_SECONDS = child.DRAIN_SECONDS + 10
+SESSION_ID = "11111111-1111-4111-8111-111111111111"
+
+
+def main() -> int:
+    """Run all of it; the exit status is 0 when it was asked to stop."""
+    signal.signal(signal.SIGTERM, _leave)
+    # A closed terminal is a Ctrl-C, also later, when honcho handles SIGTERM.
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    home.read_env_file()
+    place = home.home()
+    with only_one(place) as lock:
+        try:
+            home.prepare_environment(place)
+            with database(place):
+                prepare_database()
+                return supervise(place, lock)
+        except KeyboardInterrupt:
+            return 0
+
+
+@contextlib.contextmanager
+def only_one(place: Path) -> Iterator[Path]:
+    """Hold this home's lock; leave with a sentence if another `./dev run` has it.
+
+    A record lock: forks do not inherit it, and children of a killed run, which hold it shared until
+    they have ended, are waited for.
+    """
+    path = place / "run.lock"
+    with path.open("a+") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                raise SystemExit(f"Tollgate already runs from {place}; stop it first.") from None
+            _say("Waiting for the last run's processes to end …")
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield path
+
+
+@contextlib.contextmanager
+def database(place: Path) -> Iterator[None]:
+    """DATABASE_URL as it is, or an embedded Postgres of our own for as long as we run."""
+    if os.environ.get("DATABASE_URL"):
+        yield
+        return
+    server = home.postgres(place)
+    try:
+        server.start()
+        os.environ["DATABASE_URL"] = server.url()
+        yield
+    finally:
+        server.stop()
+
+
+def prepare_database() -> None:
+    """Migrate if the code is ahead, and seed."""
+    import django
+    from django.core.management import call_command
+    from django.db import connections
+
+    django.setup()
+    from gateway_project import readiness
+
+    if readiness.unapplied_migrations():
+        _say("Preparing the database …")
+        call_command("migrate", interactive=False, verbosity=0)
+    call_command("seed_demo", verbosity=0)
+    # The children fork from here: they must not share a connection.
+    connections.close_all()
+
+
+def supervise(place: Path, lock: Path) -> int:
+    """Keep web and worker until we are told to stop or one of them ends."""
+    console = Console(home.read_secrets(place))
+    supervisor = manager.Manager(console)
+    manager.KILL_WAIT = KILL_WAIT_SECONDS
+    console.stop = supervisor.terminate
+    for name in ("web", "worker"):
+        command = [sys.executable, "-m", "gateway_project.embedded.child", name, str(lock)]
+        supervisor.add_process(name, f"exec {shlex.join(command)}")
+    supervisor.loop()
+    asked_to_stop = supervisor.returncode in (130, 143) and not console.failed
+    return 0 if asked_to_stop else 1
+
+
+class Console(Printer):  # type: ignore[misc]
+    """honcho's output, which also hears when both children are up and then says how to begin."""
+
+    def __init__(self, kept: dict[str, str]) -> None:
+        super().__init__(sys.stdout)
+        self.kept = kept
+        self.url = ""
+        self.failed = False
+        self.stop: Callable[[], None] = lambda: None
+        self._worker_up = threading.Event()
+        self._printing = threading.Lock()
+
+    def write(self, message: Message) -> None:
+        """Print one line of a child; our own signs are heard instead of shown."""
+        with self._printing:
+            self._write(message)
+
+    def _write(self, message: Message) -> None:
+        text = message.data.decode(errors="replace") if isinstance(message.data, bytes) else ""
+        if message.name == "worker" and text.startswith(child.WORKER_READY):
+            self._worker_up.set()
+        elif message.name == "web" and text.startswith(child.LISTENING):
+            self.url = f"http://127.0.0.1:{int(text.removeprefix(child.LISTENING))}"
+            threading.Thread(target=self._announce, daemon=True).start()
+        elif message.name != "system":
+            super().write(message)
+        elif message.data.endswith("received\n"):
+            _say("Stopping …")
+
+    def _announce(self) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        answer = ask_ready(self.url)
+        while answer != "ready" and time.monotonic() < deadline:
+            time.sleep(0.05)
+            answer = ask_ready(self.url)
+        if answer == "ready" and not self._worker_up.wait(deadline - time.monotonic()):
+            answer = "the worker did not start"
+        if answer == "ready":
+            with self._printing:
+                _say(greeting(self.url, self.kept))
+            return
+        with self._printing:
+            _say(f"Not ready after {READY_TIMEOUT_SECONDS:.0f} seconds: {answer}")
+        self.failed = True
+        self.stop()
+
+
+def ask_ready(url: str) -> str:
+    """`ready`, or what GET /ready says instead."""
+    try:
+        with urllib.request.urlopen(f"{url}/ready", timeout=5):  # noqa: S310 - loopback
+            return "ready"
+    except urllib.error.HTTPError as error:
+        return error.read().decode(errors="replace")
+    except OSError as error:
+        return str(error)
+
+
+def greeting(url: str, kept: dict[str, str]) -> str:
+    """The last lines of a start; their form is an interface."""
+    body = json.dumps({"sessionId": SESSION_ID, "message": "Hello"})
+    curl = [
+        *("curl", "-N", f"{url}/chat", "-H", f"Authorization: Bearer {kept['demo_key']}"),
+        *("-H", "Content-Type: application/json", "-d", body),
+    ]
+    port = url.rpartition(":")[2]
+    wanted = os.environ.get("PORT") or "8787"
+    busy = "" if port == wanted or wanted == "0" else f"Port {wanted} is busy; using {port}.\n"
+    return (
+        f"{busy}URL: {url}\n"
+        f"Admin: {url}/admin/ (user admin, password {kept['admin_password']})\n"
+        f"API key: {kept['demo_key']}\n"
+        f"Try: {shlex.join(curl)}"
+    )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -63,6 +63,8 @@ class AsyncAPIView(APIView):
     admitted: ClassVar[bool] = False
     required_scope: ClassVar[str | None] = None
 
+    # Without `trace`, which is the request's trace here.
+    http_method_names = [name for name in APIView.http_method_names if name != "trace"]
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = ()

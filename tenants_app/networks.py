@@ -18,8 +18,20 @@ from urllib.parse import urlsplit
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# Public addresses that only answer inside a cloud: Azure's wire server hands out credentials.
-INTERNAL_THOUGH_GLOBAL = frozenset({ip_address("168.63.129.16")})
+# What `is_global` lets through, in some version of Python or by the letter of the registries.
+INTERNAL_THOUGH_GLOBAL = tuple(
+    map(
+        ip_network,
+        (
+            "168.63.129.16/32",  # Azure's wire server hands out credentials.
+            "192.0.0.0/24",  # Oracle's metadata
+            "192.88.99.0/24",  # relays to 6to4
+            "::/96",  # IPv4-compatible, long deprecated
+            "64:ff9b:1::/48",  # local NAT64
+            "fec0::/10",  # site-local, long deprecated
+        ),
+    )
+)
 NAT64 = ip_network("64:ff9b::/96")
 LOOPBACK = (ip_address("127.0.0.1"), ip_address("::1"))
 
@@ -36,9 +48,11 @@ def address_allowed(address: str | Address, allowed: Iterable[Network] = ()) -> 
     also when they are wrapped in an IPv6 address. Raises ValueError if it is no address.
     """
     parsed = unwrapped(ip_address(address) if isinstance(address, str) else address)
-    if any(parsed in network for network in allowed if network.version == parsed.version):
+    if any(parsed in network for network in allowed):
         return True
-    return parsed.is_global and not parsed.is_multicast and parsed not in INTERNAL_THOUGH_GLOBAL
+    if any(parsed in network for network in INTERNAL_THOUGH_GLOBAL):
+        return False
+    return parsed.is_global and not parsed.is_multicast
 
 
 def unwrapped(address: Address) -> Address:
@@ -73,7 +87,9 @@ def host_problem(host: str, allowed: tuple[Network, ...]) -> str | None:
     """Why an upstream may not have this host, judged by its spelling alone, or None."""
     address = literal_address(host)
     if address is not None and not address_allowed(address, allowed):
-        return f"The address {address} is not public and not in UPSTREAM_ALLOWED_NETWORKS."
+        return (
+            f"The address {unwrapped(address)} is not public and not in UPSTREAM_ALLOWED_NETWORKS."
+        )
     name = host.rstrip(".").lower()
     is_local = name == "localhost" or name.endswith(".localhost")
     if is_local and not any(loop in network for loop in LOOPBACK for network in allowed):

@@ -1,7 +1,7 @@
 """Every path of Tollgate; gateway_project/asgi.py says which handler serves it."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from gateway_project import views
 
@@ -9,4 +9,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.index, name="index"),
     path("admin/", admin.site.urls),
     path("ready", views.ready, name="ready"),
+    path("", include("usage_app.urls")),
 ]

@@ -13,6 +13,7 @@ MAY_BE_ASYNC = (
     "usage_app/group_commit.py",
     "usage_app/pricebook.py",
     "usage_app/scopes.py",
+    "usage_app/own_usage.py",
     "tenants_app/directory.py",
     "tenants_app/database.py",
     "tenants_app/keys.py",

@@ -1,27 +1,12 @@
-"""Rows of the books for tests: entries, holds, windows and keys, written directly."""
+"""Rows of the books for tests: entries, holds, processes and windows, written directly."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from tenants_app.models import ApiKey, Tenant
+from tenants_app.models import Tenant
 from usage_app.models import GatewayProcess, LedgerEntry, Reservation, UsageWindow
 from usage_app.periods import day_period, local_day, month_period
-
-_numbers = count(1)
-
-
-def make_key(tenant: Tenant, name: str = "app", **fields: Any) -> ApiKey:
-    """A key that nobody has the secret of."""
-    number = next(_numbers)
-    return ApiKey.objects.create(
-        tenant=tenant,
-        name=name,
-        prefix=f"tg_{number:06}",
-        digest=number.to_bytes(32, "big"),
-        **fields,
-    )
 
 
 def make_entry(tenant: Tenant, **fields: Any) -> LedgerEntry:

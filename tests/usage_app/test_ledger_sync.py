@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
+from tenants_app import keys
 from tenants_app.models import Tenant
-from tests.factories import make_model, make_tenant
-from tests.usage_app.entries import make_hold, make_key, make_process, make_window
+from tests.factories import make_key, make_model, make_tenant
+from tests.usage_app.entries import make_hold, make_process, make_window
 from usage_app import ledger_sync
 from usage_app.models import (
     GatewayProcess,
@@ -53,7 +54,7 @@ def test_hold_that_had_not_begun_to_stream_is_charged_in_full(acme: Tenant) -> N
     windows = [
         make_window(acme),
         make_window(acme, "month"),
-        make_window(acme, api_key=make_key(acme)),
+        make_window(acme, api_key=make_key(acme).key),
     ]
     hold = make_hold(
         acme,
@@ -220,11 +221,12 @@ def used_window(tenant: Tenant, **fields: Any) -> UsageWindow:
 
 
 def test_windows_of_tomorrow_are_made_for_who_was_active(acme: Tenant) -> None:
-    key, revoked = make_key(acme), make_key(acme, revoked_at=EVENING)
+    key, revoked = make_key(acme).key, make_key(acme).key
+    keys.revoke(revoked)
     used_window(acme)
     used_window(acme, api_key=key)
     used_window(acme, api_key=revoked)
-    used_window(acme, api_key=make_key(acme), requests=0)
+    used_window(acme, api_key=make_key(acme).key, requests=0)
     used_window(make_tenant("globex", status="suspended"))
 
     assert ledger_sync.make_windows_ahead(EVENING) == 4

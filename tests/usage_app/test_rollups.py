@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from tenants_app.models import Tenant
-from tests.factories import make_tenant
-from tests.usage_app.entries import make_correction, make_entry, make_key
+from tests.factories import make_key, make_tenant
+from tests.usage_app.entries import make_correction, make_entry
 from usage_app import rollups
 from usage_app.histograms import BOUNDS_MS, Between, percentile
 from usage_app.models import DailyUsage, HourlyUsage, LedgerEntry, MonthlyUsage, RollupMark
@@ -107,7 +107,7 @@ def test_latencies_are_those_of_answers(acme: Tenant) -> None:
 
 
 def test_tenants_keys_and_models_are_kept_apart(acme: Tenant) -> None:
-    globex, key = make_tenant("globex"), make_key(acme)
+    globex, key = make_tenant("globex"), make_key(acme).key
     make_entry(acme, created_at=NOON)
     make_entry(acme, created_at=NOON, api_key=key)
     make_entry(acme, created_at=NOON, api_key=key, model="other")

@@ -1,0 +1,140 @@
+"""What a caller may know of the books: its own usage and how full its own budgets are. Async, on
+the pool; it only reads.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from tenants_app.database import pool
+from tenants_app.directory import Caller, Limit
+from usage_app import usage_sql
+from usage_app.admission import MICRO, Bucket, Check, bucket_level, seconds_until
+from usage_app.figures import Figures, Span
+from usage_app.periods import day_period, local_day, month_period
+from usage_app.pricing import to_units
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How full one budget is. Amounts are requests, tokens or ledger units; `resets_at` is when all
+    of it is there again, None when it is, or when that depends on requests under way.
+    """
+
+    scope: str
+    limit: Limit
+    used: int
+    held: int
+    resets_at: datetime | None
+
+    @property
+    def remaining(self) -> int:
+        return max((self.limit.burst or self.limit.limit) - self.used - self.held, 0)
+
+
+async def usage(caller: Caller, span: Span) -> list[tuple[tuple[date, str], Figures]]:
+    """The caller's usage per local day and model, in that order: a key's own, or the whole
+    tenant's when there is no key.
+    """
+    params = {"tenant_id": caller.tenant.id, "first": span.first, "last": span.last}
+    if caller.key is not None:
+        params["key_id"] = caller.key.id
+    statement = usage_sql.usage(("day", "model"), one_tenant=True, one_key=caller.key is not None)
+    async with pool().connection() as connection:
+        (since,) = await (await connection.execute(usage_sql.MARK)).fetchone() or ("-infinity",)
+        # Prepared, it would be planned without knowing how few entries are younger than the mark.
+        cursor = await connection.execute(statement, {**params, "since": since}, prepare=False)
+        rows = await cursor.fetchall()
+    return [((row[0], row[1]), Figures.split(row, 2)[1]) for row in rows]
+
+
+async def budgets(caller: Caller) -> list[Fill]:
+    """Every budget of the caller's tenant, then of its key, the shortest period first; by the
+    database's clock.
+    """
+    tenant_id, key_id = caller.tenant.id, caller.key.id if caller.key is not None else None
+    async with pool().connection() as connection:
+        cursor = await connection.execute("SELECT clock_timestamp()")
+        (now,) = await cursor.fetchone() or ()
+        scope = {"tenant_id": tenant_id, "key_id": key_id, "now": now}
+        windows = await (await connection.execute(_WINDOWS, scope)).fetchall()
+        buckets = await (await connection.execute(_BUCKETS, scope)).fetchall()
+    counters = _Counters(
+        now=now,
+        timezone=caller.tenant.timezone,
+        windows={(row[0], row[1]): row[2:] for row in windows},
+        buckets={(row[0], row[1]): Bucket(*row[2:]) for row in buckets},
+    )
+    return list(_fills(caller, counters))
+
+
+_WINDOW = """
+SELECT api_key_id, period, requests, tokens, cost, held_requests, held_tokens, held_cost
+FROM usage_app_usagewindow
+WHERE tenant_id = %(tenant_id)s AND {} AND starts_at <= %(now)s AND ends_at > %(now)s
+"""
+_BUCKET = """
+SELECT api_key_id, metric, id, level_micro, refilled_at FROM usage_app_ratebucket
+WHERE tenant_id = %(tenant_id)s AND {}
+"""
+_TENANTS, _KEYS = "api_key_id IS NULL", "api_key_id = %(key_id)s"
+_WINDOWS = f"{_WINDOW.format(_TENANTS)} UNION ALL {_WINDOW.format(_KEYS)}"
+_BUCKETS = f"{_BUCKET.format(_TENANTS)} UNION ALL {_BUCKET.format(_KEYS)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """The rows of the caller's scopes, by key id (None: the tenant's) and period or metric."""
+
+    now: datetime
+    timezone: str
+    windows: Mapping[tuple[int | None, str], Sequence[Any]]
+    buckets: Mapping[tuple[int | None, str], Bucket]
+
+
+def _fills(caller: Caller, counters: _Counters) -> Iterator[Fill]:
+    scopes: list[tuple[str, int | None, Sequence[Limit]]] = [("tenant", None, caller.tenant.limits)]
+    if caller.key is not None:
+        scopes.append(("key", caller.key.id, caller.key.limits))
+    for scope, key_id, limits in scopes:
+        for limit in sorted(limits, key=_place):
+            if limit.period == "minute":
+                yield _minute(scope, limit, counters.buckets.get((key_id, limit.metric)), counters)
+            else:
+                row = counters.windows.get((key_id, limit.period), (0, 0, 0, 0, 0, 0))
+                yield _window(scope, limit, row, counters)
+
+
+def _place(limit: Limit) -> tuple[int, str]:
+    return ("concurrent", "minute", "day", "month").index(limit.period), limit.metric
+
+
+def _window(scope: str, limit: Limit, row: Sequence[Any], counters: _Counters) -> Fill:
+    used, held = row[_COLUMN[limit.metric]], row[_COLUMN[limit.metric] + 3]
+    if limit.metric == "cost":
+        used, held = to_units(used), to_units(held)
+    return Fill(scope, limit, used, held, _ends_at(limit.period, counters))
+
+
+_COLUMN = {"requests": 0, "tokens": 1, "cost": 2}
+
+
+def _ends_at(period: str, counters: _Counters) -> datetime | None:
+    if period == "concurrent":
+        return None
+    today = local_day(counters.now, counters.timezone)
+    span = day_period if period == "day" else month_period
+    return span(today, counters.timezone).ends_at
+
+
+def _minute(scope: str, limit: Limit, bucket: Bucket | None, counters: _Counters) -> Fill:
+    """A bucket that nobody has taken from yet is full."""
+    if bucket is None:
+        return Fill(scope, limit, 0, 0, None)
+    capacity = limit.burst or limit.limit
+    check = Check("tenant", limit.metric, limit.limit, bucket, capacity)
+    level = bucket_level(bucket, check, counters.now)
+    wait = seconds_until(capacity * MICRO - level, check)
+    resets_at = counters.now + timedelta(seconds=wait) if wait else None
+    return Fill(scope, limit, capacity - level // MICRO, 0, resets_at)

@@ -1,0 +1,10 @@
+"""The API's paths of the books."""
+
+from django.urls import path
+
+from usage_app.views import BudgetsView, UsageView
+
+urlpatterns = [
+    path("usage", UsageView.as_view(), name="usage"),
+    path("budgets", BudgetsView.as_view(), name="budgets"),
+]

@@ -12,6 +12,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from gateway_project import admin_menu
 from gateway_project.logging import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -97,6 +98,7 @@ LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL)
 # Django
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -106,7 +108,6 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "pgtrigger",
     "pghistory",
-    "pghistory.admin",
     "tenants_app",
     "usage_app",
     "chat_app",
@@ -155,10 +156,9 @@ STATIC_URL = "/static/"
 STATIC_ROOT = TOLLGATE_HOME / "static"
 LOGIN_URL = "admin:login"
 X_FRAME_OPTIONS = "DENY"
+UNFOLD = admin_menu.UNFOLD
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 # HTTPS is what a production edge speaks; on loopback plain HTTP must still log in.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=False)
-
-UNFOLD = {"SITE_TITLE": "Tollgate", "SITE_HEADER": "Tollgate", "SHOW_VIEW_ON_SITE": False}

@@ -1,0 +1,8 @@
+"""The ground floor's pages in the admin: tenants, keys, models, routes, budgets, and changes.
+
+`pages` and `refusals` are for the floors above as well; every other module registers its pages.
+"""
+
+from tenants_app.admin import budgets, catalogue, changes, keys, tenants
+
+__all__ = ["budgets", "catalogue", "changes", "keys", "tenants"]

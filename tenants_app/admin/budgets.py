@@ -1,0 +1,149 @@
+"""Pages of budgets and of the configuration's versions, and the rows of budgets on other pages."""
+
+from typing import Any, Final
+
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.widgets import UnfoldAdminDecimalFieldWidget
+
+from tenants_app.admin.pages import (
+    ConfigurationAdmin,
+    InlineFormSet,
+    PlainDecimalField,
+    ReadOnlyAdmin,
+    TabularInline,
+    WordedForm,
+    display,
+)
+from tenants_app.models import LIMIT_MAX, ApiKey, Budget, ConfigurationVersion, Tenant
+
+# These two are plain fields of the tenant's form.
+PLAIN: Final = Q(
+    api_key=None,
+    metric=Budget.Metric.TOKENS,
+    period__in=[Budget.Period.DAY, Budget.Period.MONTH],
+)
+
+
+class BudgetForm(WordedForm):
+    """A budget; its limit is shown as it was typed."""
+
+    limit = PlainDecimalField(
+        max_digits=24, decimal_places=10, max_value=LIMIT_MAX, widget=UnfoldAdminDecimalFieldWidget
+    )
+
+    class Meta:
+        model = Budget
+        fields = ("tenant", "api_key", "metric", "period", "limit", "burst")
+        help_texts = {
+            "api_key": "Empty: the limit is on the tenant as a whole.",
+            "period": "Days and months are those of the tenant's time zone.",
+            "limit": "Requests, tokens, or an amount in the ledger's currency.",
+            "burst": "Per minute only: how much may come at once. Empty: the limit.",
+        }
+
+
+class BudgetRowForm(BudgetForm):
+    """A budget as a row on the page of its tenant or key."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if not cleaned.get("DELETE") and self._is_plain(cleaned):
+            raise ValidationError("The tenant's daily and monthly tokens have fields of their own.")
+        return cleaned
+
+    def _is_plain(self, cleaned: dict[str, Any]) -> bool:
+        return (
+            cleaned.get("metric") == Budget.Metric.TOKENS
+            and cleaned.get("period") in (Budget.Period.DAY, Budget.Period.MONTH)
+            and cleaned.get("api_key", self.instance.api_key) is None
+        )
+
+
+class KeyBudgetFormSet(InlineFormSet):
+    """Budgets of a key; their tenant is the key's."""
+
+    def _construct_form(self, i: int, **kwargs: Any) -> Any:
+        form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
+        form.instance.tenant_id = self.instance.tenant_id
+        return form
+
+
+class TenantBudgetInline(TabularInline):
+    """A tenant's budgets but the two that are plain fields."""
+
+    model = Budget
+    form = BudgetRowForm
+    fields = ("api_key", "metric", "period", "limit", "burst")
+    extra = 0
+    verbose_name_plural = "Other budgets"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
+        return super().get_queryset(request).exclude(PLAIN)
+
+    def get_formset(self, request: HttpRequest, obj: Model | None = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        field: Any = formset.form.base_fields.get("api_key")
+        if field is not None:
+            own = ApiKey.objects.filter(tenant=obj if isinstance(obj, Tenant) else None)
+            field.queryset = own
+            # One query for all rows instead of one for each.
+            field.choices = [("", "The whole tenant"), *((key.pk, str(key)) for key in own)]
+        return formset
+
+
+class KeyBudgetInline(TabularInline):
+    """A key's own budgets."""
+
+    model = Budget
+    form = BudgetRowForm
+    formset = KeyBudgetFormSet
+    fk_name = "api_key"
+    fields = ("metric", "period", "limit", "burst")
+    extra = 0
+    verbose_name_plural = "Budgets of this key alone"
+
+
+@admin.register(Budget)
+class BudgetAdmin(ConfigurationAdmin):
+    """Every budget of every tenant."""
+
+    form = BudgetForm
+    list_display = ("tenant", "scope", "metric", "period", "plain_limit", "burst")
+    list_display_links = ("tenant", "scope")
+    list_filter = (
+        ("tenant", AutocompleteSelectFilter),
+        ("metric", ChoicesDropdownFilter),
+        ("period", ChoicesDropdownFilter),
+    )
+    list_select_related = ("tenant", "api_key")
+    search_fields = ("tenant__slug", "tenant__name", "api_key__name", "api_key__prefix")
+    search_help_text = "Tenant or key"
+    autocomplete_fields = ("tenant", "api_key")
+
+    @display(description="On")
+    def scope(self, budget: Budget) -> str:
+        return str(budget.api_key) if budget.api_key else "the whole tenant"
+
+    @display(description="Limit", ordering="limit")
+    def plain_limit(self, budget: Budget) -> str:
+        return f"{budget.limit.normalize():,f}"
+
+
+@admin.register(ConfigurationVersion)
+class ConfigurationVersionAdmin(ReadOnlyAdmin):
+    """By these numbers a process knows that what it remembers is current."""
+
+    list_display = ("scope", "version")
+    list_select_related = ("tenant",)
+    fields = ("scope", "version")
+    ordering = ("id",)
+
+    @display(description="Configuration of")
+    def scope(self, row: ConfigurationVersion) -> str:
+        if row.tenant_id is None:
+            return "models, prices, shared upstreams and routes"
+        return str(row.tenant)

@@ -1,0 +1,72 @@
+"""What the database refuses, as a sentence for the one who asked for it. It catches nothing."""
+
+import re
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, IntegrityError, InternalError
+from django.db.models import ProtectedError, RestrictedError
+
+# A trigger's RAISE without a code of its own arrives as InternalError.
+REFUSALS: Final = (IntegrityError, InternalError)
+
+WORDS: Final = {
+    "budget_limit_is_positive": "The limit must be greater than 0 and at most 1 000 000 000 000.",
+    "budget_limit_is_whole_unless_cost": "The limit must be whole; only a cost has decimals.",
+    "budget_metric_suits_its_period": "Per minute one limits requests or tokens, at the same time"
+    " requests only; a cost is limited per day or month.",
+    "budget_burst_only_per_minute": "A burst belongs to a limit per minute only.",
+    "budget_once_per_scope_metric_and_period": "There is a budget for this metric and period"
+    " already.",
+    "budget_key_belongs_to_its_tenant": "This key is another tenant's.",
+    "model_outputs_are_ordered": "The default output must be at least 1 and at most the maximum.",
+    "upstream_belongs_to_another_tenant": "An upstream that belongs to a tenant is used by that"
+    " tenant alone.",
+    "upstream_default_is_only_one": "Another upstream is the default already.",
+    "upstream_default_is_shared": "Only an upstream without a tenant can be the default of all.",
+    "upstream_has_a_base_url": "This kind of upstream needs a base URL.",
+    "upstream_name_once_per_tenant": "There is an upstream of this name already.",
+    "route_once_per_model_upstream_and_tenant": "There is such a route already.",
+    "price_is_one_per_model_and_start": "There is a price from that instant on already.",
+    "price_not_negative": "A price is not negative.",
+    "fallback_model_once_per_tenant": "A model is in the fallback chain once.",
+}
+FOREIGN_KEY_VIOLATION: Final = "23503"
+UNIQUE_VIOLATION: Final = "23505"
+
+_named = re.compile(r"Constraint “(\w+)” is violated\.")
+_identifier = re.compile(r"[a-z0-9_]+").fullmatch
+
+
+def sentence(error: DatabaseError) -> str:
+    """Why the database said no."""
+    if isinstance(error, ProtectedError | RestrictedError):
+        return "It is still in use, so it cannot be deleted."
+    diagnosis = getattr(error.__cause__, "diag", None)
+    if diagnosis is None:
+        return "The database refused this change."
+    if (name := diagnosis.constraint_name) and name in WORDS:
+        return WORDS[name]
+    if diagnosis.sqlstate == FOREIGN_KEY_VIOLATION:
+        return "It refers to something that is gone, or is itself still in use."
+    if diagnosis.sqlstate == UNIQUE_VIOLATION:
+        return "This exists already."
+    return _worded(name or diagnosis.message_primary or "the database refused this change")
+
+
+def in_words(error: ValidationError) -> ValidationError:
+    """The same error, with the names of constraints put into sentences."""
+    for errors in error.update_error_dict({}).values():
+        for one in errors:
+            if isinstance(one.message, str):
+                one.message = _named.sub(lambda match: _worded(match[1]), one.message)
+    return error
+
+
+def _worded(text: str) -> str:
+    """Constraints are named as sentences: their names say what must hold."""
+    if text in WORDS:
+        return WORDS[text]
+    if _identifier(text):
+        return f"This must hold: {text.replace('_', ' ')}."
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

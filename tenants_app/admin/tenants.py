@@ -1,0 +1,333 @@
+"""The page of a tenant: its models, budgets, hosts and keys in one form.
+
+What it must not change because the books depend on it is added in gateway_project/admin.py.
+"""
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelect2Widget
+
+from tenants_app.admin.budgets import TenantBudgetInline
+from tenants_app.admin.keys import TenantKeyInline
+from tenants_app.admin.pages import (
+    ConfigurationAdmin,
+    InlineFormSet,
+    TabularInline,
+    WordedForm,
+    action,
+    confirmation,
+    display,
+)
+from tenants_app.models import LIMIT_MAX, Budget, Tenant, TenantFallback, TenantHost
+
+# The two plain fields, and the period of each.
+TOKEN_BUDGETS = {"daily_tokens": Budget.Period.DAY, "monthly_tokens": Budget.Period.MONTH}
+
+
+def token_field(period: str) -> forms.IntegerField:
+    """The field of a token budget."""
+    return forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=int(LIMIT_MAX),
+        widget=UnfoldAdminIntegerFieldWidget,
+        label=f"Tokens per {period}",
+        help_text=f"Of the whole tenant, in one {period} of its time zone. Empty: unlimited.",
+    )
+
+
+class TenantForm(WordedForm):
+    """A tenant, with its daily and monthly token budgets as two plain fields."""
+
+    daily_tokens = token_field("day")
+    monthly_tokens = token_field("month")
+    timezone = forms.ChoiceField(
+        choices=[(name, name) for name in sorted(available_timezones())],
+        initial="UTC",
+        widget=UnfoldAdminSelect2Widget,
+        label="Time zone",
+        help_text="Its days and months begin here. It cannot be changed after the first request.",
+    )
+
+    class Meta:
+        model = Tenant
+        fields = "__all__"
+        help_texts = {
+            "slug": "Its name in x-tenant-id and in logs: small letters, digits, - and _.",
+            "timezone": "Its days and months begin here; frozen since its first request.",
+            "status": "A suspended tenant's requests are refused from the next one on.",
+            "cost_center": "Written on every ledger entry.",
+            "default_model": "For requests that name no model.",
+            "default_upstream": "For models without a route, while the allow-list is off."
+            " Empty: the shared default.",
+            "allow_list_enabled": "On: only the allowed models. Off: every model.",
+            "session_memory": "Off: no text of a conversation is stored.",
+            "session_retention_days": "Messages older than this are deleted.",
+            "max_messages_per_session": "The oldest beyond this are deleted.",
+            "context_messages": "How many earlier messages the model is sent.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial.update(token_budgets(self.instance))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        model = cleaned.get("default_model")
+        allowed: Any = cleaned.get("allowed_models")
+        limited = cleaned.get("allow_list_enabled") and model and allowed is not None
+        if limited and model not in allowed:
+            self.add_error("default_model", "It is not among the allowed models: add it there.")
+        return cleaned
+
+
+def token_budgets(tenant: Tenant) -> dict[str, int]:
+    """The limits of the plain fields that are set, by field."""
+    rows = Budget.objects.for_tenant(tenant).filter(api_key=None, metric=Budget.Metric.TOKENS)
+    limits = dict(rows.values_list("period", "limit"))
+    return {name: int(limits[period]) for name, period in TOKEN_BUDGETS.items() if period in limits}
+
+
+def set_token_budget(tenant: Tenant, period: str, limit: int | None) -> None:
+    """Make, change or (None) delete the tenant's token budget of a day or a month."""
+    scope: dict[str, Any] = {"api_key": None, "metric": Budget.Metric.TOKENS, "period": period}
+    if limit is None:
+        Budget.objects.for_tenant(tenant).filter(**scope).delete()
+    else:
+        Budget.objects.update_or_create(tenant=tenant, **scope, defaults={"limit": limit})
+
+
+class FallbackFormSet(InlineFormSet):
+    """The fallback chain; whatever numbers the form sends, they become 1, 2, 3."""
+
+    def clean(self) -> None:
+        kept = [
+            form
+            for form in self.forms
+            if form.is_valid() and form.cleaned_data and not form.cleaned_data.get("DELETE")
+        ]
+        kept.sort(key=lambda form: form.cleaned_data.get("position") or 0)
+        for place, form in enumerate(kept, start=1):
+            form.cleaned_data["position"] = form.instance.position = place
+            if form.initial.get("position") != place and "position" not in form.changed_data:
+                form.changed_data.append("position")
+        super().clean()
+
+
+class FallbackInline(TabularInline):
+    """Tried in this order when the chosen model's upstream fails before its first byte."""
+
+    model = TenantFallback
+    formset = FallbackFormSet
+    fields = ("model", "position")
+    autocomplete_fields = ("model",)
+    ordering_field = "position"
+    hide_ordering_field = True
+    extra = 0
+    verbose_name_plural = "Fallback models, in order"
+
+
+class HostInline(TabularInline):
+    """Host names by which a trusted edge reaches this tenant."""
+
+    model = TenantHost
+    extra = 0
+    verbose_name_plural = "Hosts"
+
+
+@admin.register(Tenant)
+class TenantAdmin(ConfigurationAdmin):
+    """Who is charged, and for what may be asked."""
+
+    form = TenantForm
+    list_display = (
+        "slug",
+        "name",
+        "state",
+        "default_model",
+        "live_keys",
+        "allow_list_enabled",
+        "timezone",
+        "created_at",
+    )
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        "allow_list_enabled",
+        "session_memory",
+        ("default_model", AutocompleteSelectFilter),
+        ("default_upstream", AutocompleteSelectFilter),
+    )
+    list_select_related = ("default_model",)
+    search_fields = ("slug", "name", "cost_center", "hosts__host")
+    search_help_text = "Slug, name, cost centre or host"
+    autocomplete_fields = ("default_model", "default_upstream", "allowed_models")
+    inlines = (FallbackInline, TenantBudgetInline, HostInline, TenantKeyInline)
+    actions = ("suspend_selected", "resume_selected")
+    actions_detail = ("issue_key", "suspend", "resume")
+    fieldsets = (
+        (None, {"fields": (("slug", "name"), ("status", "timezone"), "cost_center")}),
+        ("Token budgets", {"fields": (("daily_tokens", "monthly_tokens"),)}),
+        (
+            "Models",
+            {
+                "fields": (
+                    ("default_model", "default_upstream"),
+                    "allow_list_enabled",
+                    "allowed_models",
+                )
+            },
+        ),
+        (
+            "Sessions",
+            {
+                "fields": (
+                    "session_memory",
+                    ("session_retention_days", "max_messages_per_session", "context_messages"),
+                )
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        live = Q(keys__revoked_at=None) & (Q(keys__expires_at=None) | Q(keys__expires_at__gt=Now()))
+        rows: QuerySet[Any] = (
+            super().get_queryset(request).annotate(keys_live=Count("keys", filter=live))
+        )
+        return rows
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        may = request.user.has_perms([f"tenants_app.{verb}_budget" for verb in ("add", "change")])
+        return fields if may else (*fields, *TOKEN_BUDGETS)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Without deletion in bulk: each tenant takes its keys, routes and budgets with it."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def has_issue_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
+        """Whether the button that issues a key is shown. (unfold's check of a permission given by
+        name reads the database, which is not there yet when `migrate` begins.)
+        """
+        return request.user.has_perm("tenants_app.add_apikey")
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        for name, period in TOKEN_BUDGETS.items():
+            if name in form.changed_data:
+                set_token_budget(form.instance, period, form.cleaned_data[name])
+
+    @display(description="State", label={"active": "success", "suspended": "danger"})
+    def state(self, tenant: Tenant) -> str:
+        return tenant.status
+
+    @display(description="Live keys", ordering="keys_live")
+    def live_keys(self, tenant: Any) -> int:
+        return int(tenant.keys_live)
+
+    @display(description="Tokens per day")
+    def daily_tokens(self, tenant: Tenant) -> str:
+        return _limit(tenant, "daily_tokens")
+
+    @display(description="Tokens per month")
+    def monthly_tokens(self, tenant: Tenant) -> str:
+        return _limit(tenant, "monthly_tokens")
+
+    @action(description="Issue key", icon="key", permissions=["issue"])
+    def issue_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the form that issues a key, with this tenant chosen."""
+        return redirect(f"{reverse('admin:tenants_app_apikey_add')}?tenant={int(object_id)}")
+
+    @action(description="Suspend", icon="pause", permissions=["change"])
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Refuse its requests from now on."""
+        return self._one(request, object_id, Tenant.Status.SUSPENDED)
+
+    @action(description="Resume", icon="play_arrow", permissions=["change"])
+    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Answer its requests again."""
+        return self._one(request, object_id, Tenant.Status.ACTIVE)
+
+    @admin.action(description="Suspend selected tenants", permissions=["change"])
+    def suspend_selected(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> Any:
+        """Refuse their requests from now on."""
+        return self._several(request, queryset, Tenant.Status.SUSPENDED)
+
+    @admin.action(description="Resume selected tenants", permissions=["change"])
+    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> Any:
+        """Answer their requests again."""
+        return self._several(request, queryset, Tenant.Status.ACTIVE)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
+        """Suspend or resume, whichever is possible."""
+        actions = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        tenant = self.get_object(request, str(object_id))
+        active = tenant is not None and tenant.status == Tenant.Status.ACTIVE
+        return [one for one in actions if one.path != ("resume" if active else "suspend")]
+
+    def _one(self, request: HttpRequest, object_id: str, status: Tenant.Status) -> HttpResponse:
+        tenant = self.get_object(request, object_id)
+        if tenant is None:
+            messages.error(request, "There is no such tenant.")
+            return redirect(self.url_of("changelist"))
+        if request.POST.get("confirmed") != "yes":
+            return self._ask(request, [tenant], status)
+        self._set(request, [tenant], status)
+        return redirect(self.url_of("change", tenant.pk))
+
+    def _several(
+        self, request: HttpRequest, queryset: QuerySet[Tenant], status: Tenant.Status
+    ) -> HttpResponse | None:
+        chosen = list(queryset)
+        if request.POST.get("confirmed") != "yes":
+            name = "suspend" if status == Tenant.Status.SUSPENDED else "resume"
+            return self._ask(request, chosen, status, action=f"{name}_selected")
+        self._set(request, chosen, status)
+        return None
+
+    def _ask(
+        self, request: HttpRequest, chosen: list[Tenant], status: Tenant.Status, **context: Any
+    ) -> HttpResponse:
+        suspend = status == Tenant.Status.SUSPENDED
+        verb = "Suspend" if suspend else "Resume"
+        return confirmation(
+            self,
+            request,
+            title=f"{verb} {chosen[0] if len(chosen) == 1 else 'tenants'}",
+            button=verb,
+            sentences=[
+                "Requests are refused with tenant_suspended from the next one on; streams that are"
+                " open go on to their end."
+                if suspend
+                else "Requests are answered again from the next one on."
+            ],
+            confirmed="yes",
+            objects=chosen,
+            checkbox=ACTION_CHECKBOX_NAME,
+            **context,
+        )
+
+    def _set(self, request: HttpRequest, chosen: list[Tenant], status: Tenant.Status) -> None:
+        done = "Suspended" if status == Tenant.Status.SUSPENDED else "Resumed"
+        ids = [tenant.pk for tenant in chosen]
+        Tenant.objects.filter(pk__in=ids).update(status=status, updated_at=Now())
+        for tenant in chosen:
+            self.log_change(request, tenant, f"{done}.")
+        messages.success(request, f"{done}: {', '.join(map(str, chosen))}.")
+
+
+def _limit(tenant: Tenant, name: str) -> str:
+    limit = token_budgets(tenant).get(name)
+    return "unlimited" if limit is None else f"{limit:,}"

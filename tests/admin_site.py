@@ -1,0 +1,168 @@
+"""What the tests of the admin share: a world with a row in every table, and a look at its pages."""
+
+import re
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Model as DjangoModel
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from chat_app.models import ChatMessage
+from tenants_app import keys
+from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost
+from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
+from usage_app.models import (
+    DailyUsage,
+    GatewayProcess,
+    HourlyUsage,
+    LedgerEntry,
+    MonthlyUsage,
+    Price,
+    RateBucket,
+    RefusalCount,
+    Reservation,
+    UsageWindow,
+)
+
+TOKEN = "sk-provider-token-nobody-may-see"
+
+
+def make_staff(*permissions: str, superuser: bool = False) -> User:
+    """A member of staff with these permissions, given as `tenants_app.view_tenant`."""
+    name = f"staff-{uuid.uuid4().hex[:8]}"
+    user = User.objects.create_user(name, password="x", is_staff=True, is_superuser=superuser)
+    for permission in permissions:
+        app, codename = permission.split(".")
+        user.user_permissions.add(
+            Permission.objects.get(content_type__app_label=app, codename=codename)
+        )
+    return user
+
+
+def logged_in(*permissions: str, superuser: bool = False) -> Client:
+    """A browser of such a member of staff."""
+    client = Client()
+    client.force_login(make_staff(*permissions, superuser=superuser))
+    return client
+
+
+def make_world(slug: str = "acme") -> Tenant:
+    """A tenant with a row in every table that has a page; call it again for more rows."""
+    model = make_model(f"{slug}-model")
+    upstream = make_upstream(f"{slug}-upstream", token=TOKEN, kind="demo")
+    own = make_upstream(f"{slug}-own", kind="demo")
+    make_route(model, upstream)
+    tenant = make_tenant(slug, default_model=model, default_upstream=own)
+    tenant.allowed_models.add(model)
+    TenantFallback.objects.create(tenant=tenant, model=model, position=1)
+    TenantHost.objects.create(tenant=tenant, host=f"{slug}.example")
+    key = keys.issue(tenant, name="app").key
+    ApiKeyUse.objects.create(key=key, last_used_at=timezone.now())
+    make_budget(tenant, "tokens", "day", 1000)
+    make_budget(tenant, "requests", "minute", 60, api_key=key, burst=5)
+    price = Price.objects.create(
+        model=model, valid_from=timezone.now() - timedelta(days=1), input="0.25", output="1.5"
+    )
+    make_books(tenant, key, price)
+    Group.objects.create(name=f"group-{slug}")
+    ChatMessage.objects.create(
+        tenant=tenant, session_id=uuid.uuid4(), role="user", content="a private sentence"
+    )
+    return tenant
+
+
+def make_books(tenant: Tenant, key: Any, price: Price | None = None) -> LedgerEntry:
+    """Windows, a hold, an entry, roll-ups and a refusal."""
+    now = timezone.now()
+    scope = {"tenant": tenant, "api_key": key}
+    UsageWindow.objects.create(
+        tenant=tenant, period="day", starts_at=now - timedelta(hours=1),
+        ends_at=now + timedelta(hours=23), requests=1, tokens=30, cost=Decimal("0.0001"),
+    )  # fmt: skip
+    UsageWindow.objects.create(
+        **scope, period="day", starts_at=now, ends_at=now + timedelta(days=1)
+    )
+    RateBucket.objects.create(**scope, metric="requests", level_micro=1_500_000, refilled_at=now)
+    process = GatewayProcess.objects.create(
+        id=uuid.uuid4(), host="web", pid=7, started_at=now, heartbeat_at=now
+    )
+    charge: dict[str, Any] = {
+        **scope, "created_at": now, "local_day": now.date(), "trace_id": f"trace-{tenant.slug}",
+        "model": "demo-echo", "model_reason": "tenant", "upstream": "demo", "price": price,
+        "stream": True, "held_tokens": 50,
+    }  # fmt: skip
+    Reservation.objects.create(
+        **charge, id=uuid.uuid4(), process_id=process.id, window_ids=[], bucket_ids=[],
+        held_input_tokens=10, held_cost=0, estimated_input_tokens=5,
+    )  # fmt: skip
+    entry = LedgerEntry.objects.create(
+        **charge, id=uuid.uuid4(), kind="usage", input_tokens=10, cached_tokens=0,
+        cache_write_tokens=0, output_tokens=20, reasoning_tokens=0, total_tokens=30,
+        overrun_tokens=0, cost=Decimal("0.0001"), usage_source="provider", outcome="ok",
+        latency_ms=12, attempts=[{"upstream": "demo", "outcome": "ok"}],
+    )  # fmt: skip
+    RefusalCount.objects.create(**scope, hour=now, code="rate_limited", refusals=3)
+    sums = {
+        field.name: 0
+        for field in DailyUsage._meta.fields
+        if field.get_internal_type() == "BigIntegerField"
+    }
+    rollup = {**sums, **scope, "model": "demo-echo", "cost": Decimal("0.5"),
+              "latency_histogram": [0], "ttft_histogram": [0]}  # fmt: skip
+    HourlyUsage.objects.create(**rollup, hour=now)
+    DailyUsage.objects.create(**rollup, day=now.date())
+    MonthlyUsage.objects.create(**rollup, month=now.date().replace(day=1))
+    return entry
+
+
+def url_of(model: type[DjangoModel], page: str, *args: Any) -> str:
+    """The address of a model's page in the admin."""
+    opts = model._meta
+    return reverse(f"admin:{opts.app_label}_{opts.model_name}_{page}", args=args)
+
+
+def registered() -> list[type[DjangoModel]]:
+    """Every model that has pages."""
+    return sorted(admin.site._registry, key=lambda model: model._meta.label)
+
+
+def text_of(response: Any) -> str:
+    """The page."""
+    return str(response.content.decode())
+
+
+def form_of(response: Any) -> dict[str, Any]:
+    """What a browser would send back of an admin form as it was rendered."""
+    data: dict[str, Any] = {}
+    context = response.context
+    forms = [context["adminform"].form]
+    for inline in context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    for form in forms:
+        for bound in form:
+            value = bound.value()
+            if value is None or value is False or value in ("", []):
+                continue
+            data |= _sent(bound, value)
+    return data
+
+
+def _sent(bound: Any, value: Any) -> dict[str, Any]:
+    if hasattr(bound.field.widget, "decompress"):
+        parts = bound.field.widget.decompress(value)
+        return {f"{bound.html_name}_{at}": str(part) for at, part in enumerate(parts) if part}
+    if isinstance(value, list):
+        return {bound.html_name: [getattr(item, "pk", item) for item in value]}
+    return {bound.html_name: "on" if value is True else value}
+
+
+def external_urls(page: str) -> list[str]:
+    """What a page would load from, link to, or post to another machine."""
+    pattern = r"""(?:src|href|action|srcset|hx-get)=["']?\s*((?:https?:)?//[^\s"'>]+)"""
+    return re.findall(pattern, page) + re.findall(r"url\(['\"]?((?:https?:)?//[^)]+)", page)

@@ -1,0 +1,242 @@
+"""Pages of the ledger, the windows and the holds. They only show: `usage_app.ledger` writes."""
+
+import json
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesDropdownFilter,
+    RangeDateTimeFilter,
+)
+
+from tenants_app.admin.pages import ReadOnlyAdmin, display
+from usage_app.models import GatewayProcess, LedgerEntry, RateBucket, Reservation, UsageWindow
+
+
+def money(amount: Decimal | None) -> str:
+    """An amount without the zeros at its end; NULL is not 0."""
+    return "unpriced" if amount is None else f"{amount.normalize():,f}"
+
+
+def pretty(value: Any) -> SafeString:
+    """JSON to read."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="text-sm whitespace-pre-wrap break-all">{}</pre>', text)
+
+
+class ScopeColumns:
+    """Whose row it is."""
+
+    @display(description="On")
+    def scope(self, row: Any) -> str:
+        return str(row.api_key) if row.api_key else "the whole tenant"
+
+
+class ChargeAdmin(ReadOnlyAdmin):
+    """What pages of holds and of entries share."""
+
+    list_select_related = ("tenant", "api_key")
+    search_fields = ("id",)
+    search_help_text = "A request id or a trace id, whole"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By whole ids only, which have an index."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        return queryset.filter(self.named(term)), False
+
+    def named(self, term: str) -> Q:
+        """The rows that an id names."""
+        found = Q(trace_id=term)
+        request_id = as_uuid(term)
+        return found if request_id is None else found | Q(id=request_id)
+
+    @display(description="Metadata")
+    def metadata_told(self, row: Any) -> SafeString:
+        return pretty(row.metadata)
+
+
+def as_uuid(term: str) -> uuid.UUID | None:
+    """The UUID that a text spells, if it spells one."""
+    try:
+        return uuid.UUID(term)
+    except ValueError:
+        return None
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(ChargeAdmin):
+    """What every request was charged."""
+
+    list_display = (
+        "created_at",
+        "tenant",
+        "api_key",
+        "model",
+        "result",
+        "input_tokens",
+        "output_tokens",
+        "cost_told",
+        "source",
+        "latency_ms",
+        "kind",
+    )
+    list_filter = (("tenant", AutocompleteSelectFilter), ("created_at", RangeDateTimeFilter))
+    ordering = ("-created_at", "id")
+    list_fullwidth = True
+    readonly_fields = ("cost_told", "attempts_told", "metadata_told", "result", "source")
+    fieldsets = (
+        (
+            "Request",
+            {
+                "fields": (
+                    ("id", "trace_id"),
+                    ("created_at", "local_day", "settled_at"),
+                    ("tenant", "api_key", "cost_center"),
+                    ("user_hash", "metadata_told"),
+                )
+            },
+        ),
+        (
+            "Answer",
+            {
+                "fields": (
+                    ("model", "model_reason", "upstream"),
+                    ("result", "error_code", "stream"),
+                    ("ttft_ms", "latency_ms", "upstream_reference"),
+                    "attempts_told",
+                )
+            },
+        ),
+        (
+            "Charge",
+            {
+                "fields": (
+                    ("input_tokens", "cached_tokens", "cache_write_tokens"),
+                    ("output_tokens", "reasoning_tokens", "total_tokens"),
+                    ("held_tokens", "overrun_tokens"),
+                    ("source", "price", "cost_told"),
+                )
+            },
+        ),
+        ("Entry", {"fields": (("kind", "corrects"), ("reason", "author"))}),
+    )
+
+    def named(self, term: str) -> Q:
+        """Also the later entries about a request."""
+        request_id = as_uuid(term)
+        found = super().named(term)
+        return found if request_id is None else found | Q(corrects=request_id)
+
+    @display(
+        description="Outcome",
+        label={"ok": "success", "error": "danger", "aborted": "warning", "expired": "warning"},
+    )
+    def result(self, entry: LedgerEntry) -> str:
+        return entry.outcome
+
+    @display(description="Usage by")
+    def source(self, entry: LedgerEntry) -> str:
+        return entry.usage_source
+
+    @display(description="Cost")
+    def cost_told(self, entry: LedgerEntry) -> str:
+        return money(entry.cost)
+
+    @display(description="Attempts")
+    def attempts_told(self, entry: LedgerEntry) -> SafeString:
+        return pretty(entry.attempts)
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ChargeAdmin):
+    """Requests that are under way; the sweep settles those whose process is gone."""
+
+    list_display = (
+        "created_at",
+        "tenant",
+        "api_key",
+        "model",
+        "upstream",
+        "held_tokens",
+        "held_cost_told",
+        "streamed_output_tokens",
+        "stream",
+    )
+    ordering = ("-created_at", "id")
+    readonly_fields = ("held_cost_told", "metadata_told")
+    exclude = ("held_cost", "metadata")
+
+    @display(description="Held cost")
+    def held_cost_told(self, hold: Reservation) -> str:
+        return money(hold.held_cost)
+
+
+@admin.register(UsageWindow)
+class UsageWindowAdmin(ScopeColumns, ReadOnlyAdmin):
+    """What each tenant and key used and holds, by day, by month, and at this moment."""
+
+    list_display = (
+        "starts_at",
+        "tenant",
+        "scope",
+        "period",
+        "requests",
+        "tokens",
+        "cost_told",
+        "held_requests",
+        "held_tokens",
+        "held_cost_told",
+    )
+    list_display_links = ("starts_at", "tenant")
+    list_filter = (
+        ("tenant", AutocompleteSelectFilter),
+        ("api_key", AutocompleteSelectFilter),
+        ("period", ChoicesDropdownFilter),
+    )
+    list_select_related = ("tenant", "api_key")
+    ordering = ("-id",)
+    readonly_fields = ("cost_told", "held_cost_told")
+    exclude = ("cost", "held_cost")
+
+    @display(description="Cost")
+    def cost_told(self, window: UsageWindow) -> str:
+        return money(window.cost)
+
+    @display(description="Held cost")
+    def held_cost_told(self, window: UsageWindow) -> str:
+        return money(window.held_cost)
+
+
+@admin.register(RateBucket)
+class RateBucketAdmin(ScopeColumns, ReadOnlyAdmin):
+    """What was left of the limits per minute when a request last asked."""
+
+    list_display = ("tenant", "scope", "metric", "level", "refilled_at")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    list_select_related = ("tenant", "api_key")
+    ordering = ("-id",)
+    fields = ("tenant", "api_key", "metric", "level", "refilled_at")
+    readonly_fields = ("level",)
+
+    @display(description="Level")
+    def level(self, bucket: RateBucket) -> str:
+        return f"{Decimal(bucket.level_micro).scaleb(-6).normalize():,f} {bucket.metric}"
+
+
+@admin.register(GatewayProcess)
+class GatewayProcessAdmin(ReadOnlyAdmin):
+    """The web processes, and when their hearts last beat."""
+
+    list_display = ("host", "pid", "started_at", "heartbeat_at")
+    ordering = ("-heartbeat_at", "id")

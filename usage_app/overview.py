@@ -1,0 +1,122 @@
+"""What is going on now, read cheaply: windows, holds and heartbeats, never the ledger."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, Min, QuerySet, Sum
+from django.utils import timezone
+
+from tenants_app.models import Tenant
+from usage_app import partitions
+from usage_app.models import GatewayProcess, LedgerEntry, Price, Reservation, UsageWindow
+
+BUSIEST = 5
+# The sweep takes the holds of a process that was silent for so long.
+SILENCE = timedelta(seconds=30)
+# Older rows of processes are of the past and not worth a warning.
+FORGOTTEN = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was used in one period, and what is held."""
+
+    requests: int
+    tokens: int
+    cost: Decimal
+    held_requests: int
+    held_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A web process, and whether its heart still beats."""
+
+    name: str
+    started_at: datetime
+    heartbeat_at: datetime
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of things."""
+
+    today: Figures
+    month: Figures
+    busiest: list[UsageWindow]
+    open_holds: int
+    oldest_hold: datetime | None
+    processes: list[Process]
+    misplaced_entries: int
+
+
+def now() -> Overview:
+    """Today and this month as each tenant's clock has them, and what runs."""
+    moment = timezone.now()
+    day = current(UsageWindow.Period.DAY, moment)
+    holds = Reservation.objects.aggregate(count=Count("id"), oldest=Min("created_at"))
+    return Overview(
+        today=figures(day),
+        month=figures(current(UsageWindow.Period.MONTH, moment)),
+        busiest=list(
+            day.filter(requests__gt=0)
+            .select_related("tenant")
+            .order_by("-tokens", "tenant")[:BUSIEST]
+        ),
+        open_holds=holds["count"],
+        oldest_hold=holds["oldest"],
+        processes=processes(moment),
+        misplaced_entries=partitions.rows_in_default(),
+    )
+
+
+def current(period: str, moment: datetime) -> QuerySet[UsageWindow]:
+    """The tenants' windows of this period that contain the moment."""
+    # No period is longer than a month; from each tenant the index leads to its newest windows.
+    oldest = moment - timedelta(days=32)
+    return UsageWindow.objects.filter(
+        tenant__in=Tenant.objects.all(),
+        api_key=None,
+        period=period,
+        starts_at__gt=oldest,
+        starts_at__lte=moment,
+        ends_at__gt=moment,
+    )
+
+
+def figures(windows: QuerySet[UsageWindow]) -> Figures:
+    """The windows' sums."""
+    names = ("requests", "tokens", "cost", "held_requests", "held_tokens")
+    sums: dict[str, Any] = windows.aggregate(**{f"all_{name}": Sum(name) for name in names})
+    values: dict[str, Any] = {name: sums[f"all_{name}"] or 0 for name in names}
+    return Figures(**values)
+
+
+def processes(moment: datetime) -> list[Process]:
+    """The web processes of the last day, the liveliest first."""
+    rows = GatewayProcess.objects.filter(heartbeat_at__gt=moment - FORGOTTEN)
+    return [
+        Process(
+            name=str(row),
+            started_at=row.started_at,
+            heartbeat_at=row.heartbeat_at,
+            silent=row.heartbeat_at < moment - SILENCE,
+        )
+        for row in rows.order_by("-heartbeat_at")[:20]
+    ]
+
+
+def has_usage(tenant: Tenant) -> bool:
+    """Whether the books count days for this tenant; its time zone is frozen then."""
+    return bool(UsageWindow.objects.for_tenant(tenant).exists())
+
+
+def is_used(price: Price) -> bool:
+    """Whether an entry or a hold was charged at this price; it is frozen then."""
+    if Reservation.objects.filter(price=price).exists():
+        return True
+    entries = LedgerEntry.objects.filter(price=price, created_at__gte=price.valid_from)
+    return entries.exists()

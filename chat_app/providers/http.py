@@ -80,7 +80,7 @@ class Transport(httpx.AsyncBaseTransport):
                     allow_redirects=False,
                     timeout=_head_timeout(timeouts["connect"], timeouts["first_byte"]),
                 )
-        except (aiohttp.ClientError, TimeoutError) as exc:
+        except (aiohttp.ClientError, TimeoutError, ValueError, RuntimeError) as exc:
             failure = _head_failure(exc)
         else:
             return _response(answer, Body(answer, timeouts, deadline))
@@ -245,7 +245,8 @@ def _head_failure(exc: Exception) -> httpx.TransportError:
         return httpx.ConnectTimeout("connect timeout")
     if isinstance(exc, aiohttp.ClientConnectorError):
         return httpx.ConnectError(str(exc))
-    if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+    # ValueError: a host name that cannot be written for DNS, too.
+    if isinstance(exc, ValueError | aiohttp.NonHttpUrlClientError):
         return httpx.UnsupportedProtocol("not a URL that can be called")
     if isinstance(exc, aiohttp.SocketTimeoutError):
         return httpx.ReadTimeout("first byte timeout")

@@ -31,6 +31,7 @@ from chat_app.providers.base import (
 from chat_app.providers.excerpts import MAX_BODY_BYTES, excerpt
 from chat_app.providers.http import Body, Timeouts, Transport
 from chat_app.providers.openai_wire import ChunkReader, Unreadable, request_body
+from tenants_app.sealed import CannotOpen
 
 if TYPE_CHECKING:
     from tenants_app.directory import RouteSnapshot, UpstreamSnapshot
@@ -66,7 +67,7 @@ class OpenAIProvider:
 
     async def open(self, route: RouteSnapshot, call: UpstreamCall) -> Answer:
         """See Provider.open."""
-        token = route.upstream.open_token()
+        token = _token(route.upstream)
         request = _request(route, call, token, self._timeouts(route.upstream))
         try:
             response = await self._transport.handle_async_request(request)
@@ -285,8 +286,6 @@ def _request(
         ("accept", "text/event-stream" if call.stream else "application/json"),
     ]
     if token:
-        if not _TOKEN.fullmatch(token):
-            raise UpstreamUnreachable("the upstream's token has characters no header can carry")
         headers.append(("authorization", f"Bearer {token}"))
     for name, value in call.metadata.items():
         if name in METADATA_HEADERS and _HEADER_TEXT.fullmatch(value):
@@ -300,6 +299,17 @@ def _request(
         stream=httpx.ByteStream(body),
         extensions={"timeout": timeouts},
     )
+
+
+def _token(upstream: UpstreamSnapshot) -> str:
+    """The plain token, "" without one; nothing is sent with a token that cannot be used."""
+    try:
+        token = upstream.open_token()
+    except CannotOpen:
+        raise UpstreamUnreachable("the upstream's token cannot be opened") from None
+    if token and not _TOKEN.fullmatch(token):
+        raise UpstreamUnreachable("the upstream's token has characters no header can carry")
+    return token
 
 
 @lru_cache(maxsize=1024)

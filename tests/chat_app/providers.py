@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,3 +68,11 @@ async def hear(provider: Provider, route: RouteSnapshot, asked: UpstreamCall) ->
         if heard.answer:
             await heard.answer.aclose()
     return heard
+
+
+async def until(happened: Callable[[], bool]) -> bool:
+    """Whether it happens, in another thread, within three seconds."""
+    deadline = time.monotonic() + 3
+    while not happened() and time.monotonic() < deadline:
+        await asyncio.sleep(0.005)
+    return happened()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -16,7 +15,7 @@ import pytest
 from chat_app.providers.base import Delta, UpstreamTimeout, UpstreamUnreachable
 from chat_app.providers.http import Timeouts, Transport
 from tenants_app.networks import parse_networks
-from tests.chat_app.providers import LOOPBACK, Heard, call, hear, openai, via
+from tests.chat_app.providers import LOOPBACK, Heard, call, hear, openai, until, via
 from tests.chat_app.snapshots import route, upstream
 from tests.loopback import Loopback
 from tests.loopback_plays import (
@@ -319,13 +318,6 @@ def test_connection_is_used_again_only_after_an_answer_read_to_its_end(
     assert (first == second) is kept
 
 
-def until(happened: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 3
-    while not happened() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return happened()
-
-
 @pytest.mark.parametrize("model", ["slow-head", "slow-first-event", "slow-json", "stall"])
 def test_cancelled_call_closes_its_connection_at_once(loopback: Loopback, model: str) -> None:
     left = loopback.left
@@ -333,12 +325,12 @@ def test_cancelled_call_closes_its_connection_at_once(loopback: Loopback, model:
     async def ask() -> None:
         async with openai() as provider:
             asked = asyncio.create_task(hear(provider, via(loopback, model), call()))
-            assert await asyncio.to_thread(until, lambda: bool(loopback.requests))
+            assert await until(lambda: bool(loopback.requests))
             await asyncio.sleep(0.05)
             asked.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asked
-            assert await asyncio.to_thread(until, lambda: loopback.left == left + 1)
+            assert await until(lambda: loopback.left == left + 1)
 
     asyncio.run(ask())
 
@@ -372,7 +364,7 @@ def test_closed_answer_closes_its_connection_and_ends(loopback: Loopback) -> Non
             await answer.aclose()
             await answer.aclose()
             assert [events async for events in answer] == []
-            assert await asyncio.to_thread(until, lambda: loopback.left == left + 1)
+            assert await until(lambda: loopback.left == left + 1)
 
     asyncio.run(ask())
 

@@ -538,7 +538,15 @@ def test_token_that_no_header_can_carry_is_not_sent_nor_told(
 
 
 @pytest.mark.parametrize(
-    "base_url", ["", "nonsense", "ftp://example.com", "http://[::1", "http://"]
+    "base_url",
+    [
+        "",
+        "nonsense",
+        "ftp://example.com",
+        "http://[::1",
+        "http://",
+        "http://" + "a" * 64 + ".example",
+    ],
 )
 def test_bad_base_url_is_unreachable(base_url: str) -> None:
     target = route("m", upstream(kind="openai", base_url=base_url))

@@ -181,6 +181,8 @@ PLAYS: dict[str, Play | Recipe] = {
     "no-done": stream(*WHOLE[:-1]),
     "no-done-close": stream(*WHOLE[:-1], framing="close"),
     "no-last-newline": stream(ROLE, *words(), STOP, USAGE_CHUNK.rstrip()),
+    "late-end": stream(*WHOLE, 0.03),
+    "two-reasons": stream(ROLE, *words(), STOP, STOP, USAGE_CHUNK, DONE),
     "after-done": stream(*WHOLE, *words()),
     "no-usage": either(stream(ROLE, *words(), STOP, DONE), completion(usage=None)),
     "usage-on-each": stream(ROLE, *growing_usage(), STOP, DONE),
@@ -223,7 +225,7 @@ PLAYS: dict[str, Play | Recipe] = {
     "huge-line": stream(ROLE, *[b"data: " + b"x" * 65_536] * 40),
     "huge-event": stream(ROLE, *[b"data: " + b"x" * 65_536 + b"\n"] * 80),
     "huge-body": Play(
-        [b'{"choices":[', *[b" " * 1_000_000] * 20, b"]}"], 200, JSON, framing="chunked"
+        [b'{"choices":[', *[b" " * 1_000_000] * 9, 30.0, b"]}"], 200, JSON, framing="chunked"
     ),
     "huge-length": Play(raw=[b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n{"]),
     # Slow ones; tests use short timeouts

@@ -73,6 +73,6 @@ async def hear(provider: Provider, route: RouteSnapshot, asked: UpstreamCall) ->
 async def until(happened: Callable[[], bool]) -> bool:
     """Whether it happens, in another thread, within three seconds."""
     deadline = time.monotonic() + 3
-    while not happened() and time.monotonic() < deadline:
+    while not happened() and time.monotonic() < deadline:  # noqa: ASYNC110 - another loop
         await asyncio.sleep(0.005)
     return happened()

@@ -17,9 +17,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 django.setup(set_prefix=False)
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope  # noqa: E402
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402
 
+from chat_app import gateway, sessions  # noqa: E402
+from gateway_project.handler import handle  # noqa: E402
 from gateway_project.site import Site  # noqa: E402
+from tenants_app import database, key_uses  # noqa: E402
+from usage_app import ledger  # noqa: E402
 
 SITE_PREFIXES = ("/admin/", "/static/")
 SITE_PATHS = frozenset({"/", "/admin"})
@@ -27,8 +30,15 @@ SITE_PATHS = frozenset({"/", "/admin"})
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[None]:
-    """What the request path holds while this process serves."""
-    yield
+    """What the request path holds while this process serves; leaving it settles what is open."""
+    try:
+        yield
+    finally:
+        await sessions.drain()
+        await ledger.current().close()
+        await key_uses.flush_uses()
+        await gateway.close()
+        await database.close()
 
 
 class Application:
@@ -68,4 +78,4 @@ async def lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None
     await send({"type": "lifespan.shutdown.complete"})
 
 
-application = Application(site=Site(), api=ASGIHandler())
+application = Application(site=Site(), api=handle)

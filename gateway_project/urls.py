@@ -8,6 +8,7 @@ from gateway_project import views
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.index, name="index"),
     path("admin/", admin.site.urls),
-    path("ready", views.ready, name="ready"),
+    path("ready", views.ReadyView.as_view(), name="ready"),
+    path("", include("chat_app.urls")),
     path("", include("usage_app.urls")),
 ]

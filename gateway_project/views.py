@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from gateway_project import readiness
+from tenants_app.api import AsyncAPIView
+from tenants_app.errors import ServiceUnavailable
 
 
 def index(request: HttpRequest) -> HttpResponse:
@@ -15,14 +17,13 @@ def index(request: HttpRequest) -> HttpResponse:
     return render(request, "gateway_project/index.html", {"url": request.build_absolute_uri("/")})
 
 
-async def ready(request: HttpRequest) -> JsonResponse:
+class ReadyView(AsyncAPIView):
     """200 when this process can serve, else 503 with what is missing."""
-    absent = await asyncio.to_thread(readiness.missing)
-    if not absent:
-        return JsonResponse({"ok": True, "data": {"status": "ready"}})
-    error = {
-        "code": "service_unavailable",
-        "message": f"Not ready: {', '.join(absent)}",
-        "missing": absent,
-    }
-    return JsonResponse({"ok": False, "error": error}, status=503)
+
+    public = True
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        absent = await asyncio.to_thread(readiness.missing)
+        if absent:
+            raise ServiceUnavailable(f"Not ready: {', '.join(absent)}", details={"missing": absent})
+        return self.ok({"status": "ready"})

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from tenants_app import directory
 from tenants_app.configuration import By
-from tenants_app.directory import Caller
+from tenants_app.directory import Caller, TenantSnapshot
 from tenants_app.errors import TenantMismatch, TenantSuspended, Unauthorized
 from tenants_app.models import ApiKey, Tenant
 from tenants_app.models.keys import default_scopes
@@ -108,6 +108,12 @@ def well_formed(secret: str) -> bool:
 def digest(secret: str) -> bytes:
     """What the database knows of a key: its HMAC-SHA256 under the pepper."""
     return hmac.digest(settings.TOLLGATE_KEY_PEPPER.encode(), secret.encode(), "sha256")
+
+
+def pseudonym(tenant: TenantSnapshot, user_id: str) -> str:
+    """What the ledger and upstreams know of a tenant's user: an HMAC, other for every tenant."""
+    text = f"{tenant.id}:{user_id}".encode()
+    return hmac.digest(settings.TOLLGATE_KEY_PEPPER.encode(), text, "sha256").hex()
 
 
 def authenticate_cached(meta: Mapping[str, Any]) -> Caller | None:

@@ -83,7 +83,7 @@ def test_usage_of_a_key_is_its_own(acme: Tenant) -> None:
         cost=None,
     )
     sums = {name: one[name] + two[name] for name in one if name != "cost"}
-    span = {"from": "2026-03-01", "to": "2026-03-31", "timezone": "Europe/Berlin"}
+    span: dict[str, Any] = {"from": "2026-03-01", "to": "2026-03-31", "timezone": "Europe/Berlin"}
     data = {
         "tenantId": "acme",
         "scope": "key",

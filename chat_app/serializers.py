@@ -1,0 +1,132 @@
+"""A turn in the words of HTTP: its headers, its JSON body and the frames of its stream (design
+§7.1).
+"""
+
+from collections.abc import Callable
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from django.http import HttpResponse
+
+from chat_app import sse
+from chat_app.event_stream import EventStreamResponse
+from tenants_app.api import envelope, error_object, json_response
+from usage_app.errors import amount
+from usage_app.holds import BudgetState
+
+if TYPE_CHECKING:
+    from chat_app.completion import ChatStream
+
+
+def streamed(stream: "ChatStream") -> EventStreamResponse:
+    """The event stream, with what is known at its start in the headers."""
+    response = EventStreamResponse(stream)
+    _set_headers(response, stream, at_start=True)
+    return response
+
+
+async def whole(stream: "ChatStream") -> HttpResponse:
+    """The answer as one JSON body. Raises what the upstream's failure is told as."""
+    text = await stream.collect()
+    data = {
+        "sessionId": str(stream.turn.call.session_id),
+        "message": text,
+        "modelId": stream.candidate.model.public_id,
+        "stream": False,
+        "finishReason": stream.finish_reason,
+        "usage": _usage(stream),
+    }
+    if stream.budget is not None:
+        data["budget"] = budget_json(stream.budget)
+    response = json_response(envelope(data, stream.turn.trace.body_id))
+    _set_headers(response, stream, at_start=False)
+    return response
+
+
+def text_frame(stream: "ChatStream") -> Callable[[str], bytes]:
+    """Makes the frame of one piece of text; all but the text is made once."""
+    around = {"sessionId": str(stream.turn.call.session_id), "role": "assistant"}
+    before = b"data: " + orjson.dumps(around)[:-1] + b',"content":'
+    after = b"," + orjson.dumps({"tenantId": stream.turn.caller.tenant.slug})[1:] + b"\n\n"
+    dumps = orjson.dumps
+    return lambda text: before + dumps(text) + after
+
+
+def closing_frames(stream: "ChatStream") -> bytes:
+    """The end of a stream: the error, if there was one, and what the turn came to."""
+    done: dict[str, Any] = {"done": True, "usage": _usage(stream)}
+    if stream.budget is not None and stream.error is None:
+        done["budget"] = budget_json(stream.budget)
+    if (trace_id := stream.turn.trace.body_id) is not None:
+        done["traceId"] = trace_id
+    frames = sse.frame(orjson.dumps(done), "done")
+    if stream.error is None:
+        return frames
+    return sse.frame(orjson.dumps(error_object(stream.error)), "error") + frames
+
+
+def budget_json(budget: BudgetState) -> dict[str, Any]:
+    """A budget as clients see it; money is exact text."""
+    resets_at = budget.resets_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return {
+        "scope": budget.scope,
+        "metric": budget.metric,
+        "period": budget.period,
+        "limit": amount(budget.metric, budget.limit),
+        "used": amount(budget.metric, budget.used),
+        "held": amount(budget.metric, budget.held),
+        "remaining": amount(budget.metric, budget.remaining),
+        "resetsAt": resets_at,
+    }
+
+
+def _usage(stream: "ChatStream") -> dict[str, Any]:
+    usage, model = stream.usage, stream.candidate.model.public_id
+    if stream.error is None:
+        return {
+            "modelId": model,
+            "tokensIn": usage.input,
+            "tokensOut": usage.output,
+            "totalTokens": usage.total,
+            "latencyMs": stream.latency_ms,
+            **({"ttftMs": stream.ttft_ms} if stream.ttft_ms is not None else {}),
+            "usageSource": stream.usage_source,
+        }
+    told: dict[str, Any] = {"modelId": model, "tokensIn": stream.turn.estimated_input}
+    if stream.relayed_tokens:
+        told["tokensOut"] = usage.output
+        told["totalTokens"] = usage.total
+    told["latencyMs"] = stream.latency_ms
+    if usage.total:
+        told["charged"] = usage.total
+    return told
+
+
+def _set_headers(
+    response: HttpResponse | EventStreamResponse, stream: "ChatStream", *, at_start: bool
+) -> None:
+    """Set what is known: on a stream the estimate of its input, else the settled figures."""
+    hold = stream.hold
+    response["x-model-id"] = stream.candidate.model.public_id
+    response["x-model-reason"] = stream.candidate.reason
+    if at_start:
+        response["x-tokens-in"] = str(stream.turn.estimated_input)
+    else:
+        response["x-tokens-in"] = str(stream.usage.input)
+        response["x-tokens-out"] = str(stream.usage.output)
+        response["x-tokens-total"] = str(stream.usage.total)
+        response["x-ai-latency-ms"] = str(stream.latency_ms)
+        response["x-usage-source"] = stream.usage_source
+    response["x-max-tokens-applied"] = str(hold.output_tokens)
+    if hold.rate is not None:
+        response["x-ratelimit-limit"] = str(hold.rate.limit)
+        response["x-ratelimit-remaining"] = str(hold.rate.remaining)
+        response["x-ratelimit-reset"] = str(hold.rate.reset_seconds)
+    budget = stream.budget
+    if budget is not None:
+        response["x-budget-limit"] = str(amount(budget.metric, budget.limit))
+        response["x-budget-remaining"] = str(amount(budget.metric, budget.remaining))
+        response["x-budget-resets-at"] = (
+            budget.resets_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        )

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ PORTS_TRIED = 100
 
 
 def web() -> None:
-    """Serve on loopback, at PORT or the next free one."""
+    """Prepare the database, then serve on loopback, at PORT or the next free one."""
+    import django
     import uvicorn
 
+    django.setup(set_prefix=False)
+    prepare_database()
     listener = listen(int(os.environ.get("PORT") or 8787))
     config = uvicorn.Config(
         "gateway_project.asgi:application",
@@ -39,6 +43,20 @@ def web() -> None:
     )
     print(f"{LISTENING}{listener.getsockname()[1]}", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def prepare_database() -> None:
+    """Migrate if the code is ahead, and seed."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    from gateway_project import readiness
+
+    if readiness.unapplied_migrations():
+        print("Preparing the database …", flush=True)
+        call_command("migrate", interactive=False, verbosity=0)
+    call_command("seed_demo", verbosity=0)
+    connection.close()
 
 
 def listen(first_port: int) -> socket.socket:
@@ -61,13 +79,19 @@ def listen(first_port: int) -> socket.socket:
 
 
 def worker() -> None:
-    """Run tasks and, in a thread of the same process, the timetable."""
+    """Run tasks and, in a thread of the same process, the timetable, once the web has migrated."""
     from celery.beat import EmbeddedService
     from celery.exceptions import SecurityWarning
     from celery.signals import worker_ready, worker_shutting_down
+    from django.db import connection
 
+    from gateway_project import readiness
     from gateway_project.celery import app
 
+    app.loader.import_default_modules()
+    while readiness.unapplied_migrations():
+        time.sleep(0.2)
+    connection.close()
     # Root is no danger here: messages are JSON, from a folder that only we can write.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     beat: Any = EmbeddedService(app, thread=True, schedule_filename=app.conf.beat_schedule_filename)

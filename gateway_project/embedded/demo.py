@@ -17,6 +17,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from chat_app.providers.demo import DEMO_MODELS
 from tenants_app import keys
 from tenants_app.models import ApiKey, Budget, Model, Route, Tenant, TenantFallback, Upstream
 from usage_app.models import Price
@@ -24,8 +25,6 @@ from usage_app.models import Price
 ADMIN = "admin"
 TENANT = "demo"
 DEFAULT_MODEL = "demo-echo"
-# What the demo provider plays by these names: chat_app/providers/demo.py.
-DEMO_MODELS = (DEFAULT_MODEL, "demo-slow", "demo-error", "demo-drop")
 OPENAI_UPSTREAM = "openai"
 PRICED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
 BUDGETS = (("tokens", "day", 1_000_000), ("tokens", "month", 20_000_000))
@@ -67,13 +66,10 @@ def seed(
     upstream, _ = Upstream.objects.get_or_create(
         tenant=None,
         name="demo",
-        defaults={
-            "kind": "demo",
-            "is_default": not Upstream.objects.filter(is_default=True).exists(),
-        },
+        defaults={"kind": "demo"},
     )
-    for public_id in DEMO_MODELS:
-        _model(public_id, upstream)
+    for public_id, description in DEMO_MODELS.items():
+        _model(public_id, upstream, name=description)
     tenant = _demo_tenant(demo_key)
     if openai:
         _serve_by_openai(tenant, openai)
@@ -94,11 +90,12 @@ def _admin(password: str) -> None:
         users.create_superuser(ADMIN, password=password)
 
 
-def _model(public_id: str, upstream: Upstream) -> Model:
-    """The model, and where it is new its route to all and its price."""
-    model, is_new = Model.objects.get_or_create(public_id=public_id)
+def _model(public_id: str, upstream: Upstream, *, name: str = "") -> Model:
+    """The model, and where it is new its route for all tenants and its price."""
+    model, is_new = Model.objects.get_or_create(public_id=public_id, defaults={"name": name})
     if is_new:
-        Route.objects.create(model=model, upstream=upstream)
+        plays = public_id if public_id in DEMO_MODELS else DEFAULT_MODEL
+        Route.objects.create(model=model, upstream=upstream, upstream_model=plays)
         price_in, price_out = PRICES.get(public_id, DEMO_PRICE)
         Price.objects.create(
             model=model,
@@ -202,7 +199,10 @@ def _example_tenant(example: dict[str, Any], demo: Upstream) -> None:
     tenant.save()
     for model in (chosen["chat"], chosen["fallback"]):
         Route.objects.create(
-            model=_model(model, demo), upstream=tenant.default_upstream, tenant=tenant
+            model=_model(model, demo),
+            upstream=tenant.default_upstream,
+            upstream_model=DEFAULT_MODEL,
+            tenant=tenant,
         )
     TenantFallback.objects.create(tenant=tenant, model=_model(chosen["fallback"], demo))
     _example_budgets(tenant, example)

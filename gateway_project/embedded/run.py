@@ -1,7 +1,7 @@
-"""`./dev run`: Postgres, migrations, demo data, web and worker, until Ctrl-C or SIGTERM.
+"""`./dev run`: Postgres, web and worker, until Ctrl-C or SIGTERM.
 
 honcho keeps the web and the worker; Postgres is started before it and stopped after it, since it
-signals all its children at once.
+signals all its children at once. Django is imported in the children only, both at once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ def main() -> int:
         try:
             home.prepare_environment(place)
             with database(place):
-                prepare_database()
                 return supervise(place, lock)
         except KeyboardInterrupt:
             return 0
@@ -85,26 +84,9 @@ def database(place: Path) -> Iterator[None]:
         server.stop()
 
 
-def prepare_database() -> None:
-    """Migrate if the code is ahead, and seed."""
-    import django
-    from django.core.management import call_command
-    from django.db import connections
-
-    django.setup()
-    from gateway_project import readiness
-
-    if readiness.unapplied_migrations():
-        _say("Preparing the database …")
-        call_command("migrate", interactive=False, verbosity=0)
-    call_command("seed_demo", verbosity=0)
-    # The children fork from here: they must not share a connection.
-    connections.close_all()
-
-
 def supervise(place: Path, lock: Path) -> int:
     """Keep web and worker until we are told to stop or one of them ends."""
-    console = Console(home.read_secrets(place))
+    console = Console(place)
     supervisor = manager.Manager(console)
     manager.KILL_WAIT = KILL_WAIT_SECONDS
     console.stop = supervisor.terminate
@@ -119,9 +101,9 @@ def supervise(place: Path, lock: Path) -> int:
 class Console(Printer):  # type: ignore[misc]
     """honcho's output, which also hears when both children are up and then says how to begin."""
 
-    def __init__(self, kept: dict[str, str]) -> None:
+    def __init__(self, place: Path) -> None:
         super().__init__(sys.stdout)
-        self.kept = kept
+        self.place = place
         self.url = ""
         self.failed = False
         self.stop: Callable[[], None] = lambda: None
@@ -155,7 +137,7 @@ class Console(Printer):  # type: ignore[misc]
             answer = "the worker did not start"
         if answer == "ready":
             with self._printing:
-                _say(greeting(self.url, self.kept))
+                _say(greeting(self.url, home.read_secrets(self.place)))
             return
         with self._printing:
             _say(f"Not ready after {READY_TIMEOUT_SECONDS:.0f} seconds: {answer}")

@@ -14,7 +14,11 @@ MAY_BE_ASYNC = (
     "usage_app/pricebook.py",
     "usage_app/scopes.py",
     "usage_app/own_usage.py",
+    # What the directory, the keys and the ledger are made of.
+    "tenants_app/configuration.py",
     "tenants_app/directory.py",
+    "tenants_app/key_uses.py",
+    "tenants_app/pipeline.py",
     "tenants_app/database.py",
     "tenants_app/keys.py",
     "tenants_app/api.py",

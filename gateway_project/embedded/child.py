@@ -82,7 +82,7 @@ def worker() -> None:
     """Run tasks and, in a thread of the same process, the timetable, once the web has migrated."""
     from celery.beat import EmbeddedService
     from celery.exceptions import SecurityWarning
-    from celery.signals import worker_ready, worker_shutting_down
+    from celery.signals import worker_ready, worker_shutdown
     from django.db import connection
 
     from gateway_project import readiness
@@ -100,9 +100,15 @@ def worker() -> None:
         beat.start()
         print(WORKER_READY, flush=True)
 
+    def end(**_kwargs: Any) -> None:
+        # Stopping a thread that never ran would wait for ever.
+        if beat.is_alive():
+            beat.stop()
+
     worker_ready.connect(begin, weak=False)
-    worker_shutting_down.connect(lambda **_kwargs: beat.stop(), weak=False)
-    app.worker_main(["--quiet", "worker", "--pool=threads", "--concurrency=2", "--loglevel=INFO"])
+    worker_shutdown.connect(end, weak=False)
+    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    app.worker_main(["--quiet", "worker", "--pool=threads", "--concurrency=2", *alone])
 
 
 def end_with_parent(lock: Path) -> None:

@@ -1,10 +1,14 @@
-"""Makes the project's own management commands known to Django."""
+"""Makes the project's own management commands and its Celery application known to Django."""
 
 from django.apps import AppConfig
 
 
 class GatewayProjectConfig(AppConfig):
-    """No models: only the commands that compose the apps."""
+    """No models: only what composes the apps."""
 
     name = "gateway_project"
     verbose_name = "Tollgate"
+
+    def ready(self) -> None:
+        """Without it a task sent from the web would go to Celery's default broker."""
+        from gateway_project import celery  # noqa: F401

@@ -4,9 +4,11 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from gateway_project import views
+from usage_app.views_admin import usage_report
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.index, name="index"),
+    path("admin/usage/", usage_report, name="usage_report"),
     path("admin/", admin.site.urls),
     path("ready", views.ReadyView.as_view(), name="ready"),
     path("", include("chat_app.urls")),

@@ -1,0 +1,231 @@
+"""The usage page and its CSV: who may see them, and that both equal the entries exactly."""
+
+import csv
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import AsyncClient, Client
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from tenants_app.models import Tenant
+from tests.factories import make_key, make_tenant
+from tests.usage_app.entries import make_entry
+from tests.usage_app.test_selectors import sums_of_entries
+from usage_app import rollups
+from usage_app import usage_report as report
+from usage_app.figures import Figures, Span, total
+
+URL = "/admin/usage/?month=2026-03"
+MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))
+NOON = datetime(2026, 3, 14, 12, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def acme(db: None) -> Tenant:
+    return make_tenant("acme")
+
+
+def staff(*, permission: str = "view_ledgerentry") -> User:
+    user = User.objects.create_user(uuid4().hex, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename=permission))
+    return user
+
+
+@pytest.fixture
+def finance(client: Client, db: None) -> Client:
+    client.force_login(staff())
+    return client
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def csv_of(span: Span = MARCH, tenant: Tenant | None = None) -> list[dict[str, str]]:
+    return rows_of("".join(report.csv_chunks(span, tenant)))
+
+
+def as_figures(row: dict[str, str]) -> Figures:
+    """A line of the CSV, read back."""
+    first, last = report.CSV_COLUMNS.index("requests"), report.CSV_COLUMNS.index("cost")
+    counts: list[Any] = [int(row[name]) for name in report.CSV_COLUMNS[first:last]]
+    return Figures(*[*counts, Decimal(row["cost"] or 0)])
+
+
+def test_page_is_for_staff_who_may_view_the_ledger(client: Client, acme: Tenant) -> None:
+    for url in (URL, f"{URL}&format=csv"):
+        client.logout()
+        assert client.get(url).headers["location"].startswith("/admin/login/?next=")
+        client.force_login(User.objects.create_user(uuid4().hex))
+        assert client.get(url).status_code == 302
+        client.force_login(staff(permission="view_price"))
+        assert client.get(url).status_code == 403
+        client.force_login(staff())
+        assert client.get(url).status_code == 200
+        client.force_login(User.objects.create_superuser(uuid4().hex))
+        assert client.get(url).status_code == 200
+
+
+def test_page_shows_tenants_and_their_sum(finance: Client, acme: Tenant) -> None:
+    make_entry(acme, created_at=NOON, input_tokens=1_234_000, cost=Decimal("1000.0000000123"))
+    make_entry(make_tenant("globex"), created_at=NOON, model="x", usage_source="estimated")
+    text = finance.get(URL).content.decode()
+    assert "?month=2026-03&amp;tenant=acme" in text
+    for shown in ("1,234,005", "1,234,020", "1,000.0000000123", "unpriced", "100.0 %"):
+        assert shown in text
+    assert "March 2026" in text
+
+
+def test_page_of_a_tenant_shows_its_models_and_keys(finance: Client, acme: Tenant) -> None:
+    key = make_key(acme, "Shop <b>").key
+    make_entry(acme, created_at=NOON, api_key=key, cost=Decimal("0.5"))
+    make_entry(acme, created_at=NOON, model="other", cost=Decimal("0.25"))
+    make_entry(make_tenant("globex"), created_at=NOON, model="not-acmes")
+    text = finance.get(f"{URL}&tenant=acme").content.decode()
+    for shown in ("demo-echo", "other", "Shop &lt;b&gt;", "without a key", "0.75"):
+        assert shown in text
+    assert "not-acmes" not in text
+
+
+@pytest.mark.parametrize("query", ["month=2026-13", "month=x", "tenant=nobody", "tenant=%00"])
+def test_page_says_what_it_cannot_show(finance: Client, query: str) -> None:
+    response = finance.get(f"/admin/usage/?{query}")
+    assert response.status_code == 400
+    assert b"This must be a month" in response.content or b"valid choice" in response.content
+
+
+def test_page_without_a_month_shows_this_one(finance: Client, acme: Tenant) -> None:
+    make_entry(acme)
+    assert "?month=" + f"{datetime.now(UTC):%Y-%m}" in finance.get("/admin/usage/").content.decode()
+
+
+@pytest.mark.parametrize("query", ["", "&tenant=tenant-0", "&format=csv"])
+def test_page_asks_the_same_number_of_questions_for_many_tenants(
+    finance: Client, query: str
+) -> None:
+    tenants = iter(range(100))
+
+    def add(count: int) -> Iterator[None]:
+        for number in (next(tenants) for _ in range(count)):
+            tenant = make_tenant(f"tenant-{number}")
+            for name in ("a", "b"):
+                make_entry(tenant, created_at=NOON, api_key=make_key(tenant).key, model=name)
+            yield
+
+    counted = []
+    for count in (1, 20):
+        list(add(count))
+        with CaptureQueriesContext(connection) as queries:
+            b"".join(body_of(finance.get(URL + query)))
+        counted.append(len(queries))
+    assert counted[0] == counted[1] <= 10
+
+
+def body_of(response: Any) -> Iterator[bytes]:
+    return iter(response.streaming_content if response.streaming else [response.content])
+
+
+def test_csv_has_a_line_for_each_tenant_key_and_model(finance: Client, acme: Tenant) -> None:
+    key = make_key(acme, "shop").key
+    make_entry(acme, created_at=NOON, api_key=key, cost=Decimal("0.0000012300"), cached_tokens=2)
+    make_entry(acme, created_at=NOON)
+    response = finance.get(f"{URL}&format=csv")
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    assert response.headers["content-disposition"] == 'attachment; filename="usage-2026-03.csv"'
+    assert b"".join(body_of(response)).decode().splitlines() == [
+        ",".join(report.CSV_COLUMNS),
+        f"2026-03,acme,Acme,{key.id},{key},demo-echo,1,0,0,0,1,10,2,0,5,0,15,0,0,0,0.0000012300,USD",
+        "2026-03,acme,Acme,,without a key,demo-echo,1,0,0,0,1,10,0,0,5,0,15,0,15,1,,USD",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_csv_streams_from_an_async_server() -> None:
+    make_entry(make_tenant("acme"), created_at=NOON)
+    client = AsyncClient()
+    client.force_login(staff())
+
+    async def download() -> bytes:
+        response: Any = await client.get(f"{URL}&format=csv")
+        assert response.is_async
+        return b"".join([chunk async for chunk in response])
+
+    assert [row["tenant"] for row in rows_of(async_to_sync(download)().decode())] == ["acme"]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_csv_has_no_formulas(acme: Tenant, start: str) -> None:
+    name = f"{start}HYPERLINK(1)"
+    make_entry(acme, created_at=NOON, model=name, api_key=make_key(acme, name).key)
+    entry = make_entry(make_tenant("globex", name=name), created_at=NOON, cost=Decimal(1))
+    (mine, theirs) = rows_of("".join(report.csv_chunks(MARCH)).replace("\r", "\\r"))[:2]
+    shown = f"'{name}".replace("\r", "\\r")
+    assert (mine["model"], mine["key"][: len(shown)], theirs["tenant_name"]) == (shown,) * 3
+    assert entry.tenant_id != acme.id
+
+
+def test_negative_amounts_stay_numbers(acme: Tenant) -> None:
+    make_entry(acme, created_at=NOON, kind="correction", corrects=uuid4(), reason="r", author="a",
+               cost=Decimal("-1.5"), input_tokens=-10, output_tokens=0)  # fmt: skip
+    (row,) = csv_of()
+    assert (row["cost"], row["tokens_in"], row["requests"]) == ("-1.5000000000", "-10", "0")
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [
+        ("0", ("0.00", "00000000")),
+        ("1234.5", ("1,234.50", "00000000")),
+        ("0.0000000001", ("0.0000000001", "")),
+        ("-12.1230000000", ("-12.123", "0000000")),
+    ],
+)
+def test_cost_is_shown_to_the_last_digit(cost: str, shown: tuple[str, str]) -> None:
+    assert report.Row("x", Figures(cost=Decimal(cost))).cost == shown
+
+
+class SameSums(TestCase):
+    ENTRIES = st.lists(
+        st.fixed_dictionaries(
+            {
+                "who": st.integers(0, 1),
+                "with_key": st.booleans(),
+                "created_at": st.sampled_from([NOON, NOON + timedelta(days=3)]),
+                "model": st.sampled_from(["a", "b"]),
+                "input_tokens": st.integers(0, 10**9),
+                "cost": st.none() | st.decimals(0, 10**12, places=10),
+            }
+        ),
+        max_size=8,
+    )
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(entries=ENTRIES, rolled_up=st.integers(0, 8))
+    def test_page_and_csv_and_entries_have_the_same_sums(
+        self, entries: list[dict[str, Any]], rolled_up: int
+    ) -> None:
+        tenants = [make_tenant(f"t-{uuid4().hex[:8]}") for _ in range(2)]
+        keys = [make_key(tenant).key for tenant in tenants]
+        for number, fields in enumerate(entries):
+            who, with_key = fields.pop("who"), fields.pop("with_key")
+            make_entry(tenants[who], api_key=keys[who] if with_key else None, **fields)
+            if number == rolled_up:
+                rollups.roll_up_new(margin=timedelta(0))
+        expected = sums_of_entries(MARCH)
+        assert report.by_tenant(MARCH).total.figures == total(expected.values())
+        assert total(map(as_figures, csv_of())) == total(expected.values())
+        for tenant in tenants:
+            mine = total(sums for group, sums in expected.items() if group[0] == tenant.id)
+            for table in report.of_tenant(tenant, MARCH):
+                assert table.total.figures == mine
+            assert total(map(as_figures, csv_of(tenant=tenant))) == mine

@@ -74,8 +74,14 @@ def environment(_request: HttpRequest) -> list[str]:
 def sidebar(_request: HttpRequest) -> list[dict[str, Any]]:
     """The menu."""
     home = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
+    usage = {
+        "title": "Usage",
+        "icon": "bar_chart",
+        "link": reverse("usage_report"),
+        "permission": lambda request: request.user.has_perm("usage_app.view_ledgerentry"),
+    }
     return [
-        {"items": [home]},
+        {"items": [home, usage]},
         *({"title": title, "items": list(map(_item, entries))} for title, entries in AREAS),
     ]
 

@@ -17,14 +17,19 @@ from django.db import connection
 from psycopg_pool import PoolTimeout
 
 from chat_app.schema import Message
+from tenants_app import pipeline
 from tenants_app.database import pool
 from tenants_app.directory import Caller
 from tenants_app.errors import ServiceUnavailable
+from tenants_app.pipeline import statement
 from usage_app.group_commit import GroupCommit, Overloaded
 
 STORED_CHARACTERS = 200_000
+DRAIN_SECONDS = 5.0
 
-_READ = """
+_READ = statement(
+    "read_history",
+    """
 SELECT r.n, m.role, m.content
 FROM json_to_recordset(%s) AS r(n integer, tenant_id bigint, session_id uuid, take integer)
 CROSS JOIN LATERAL (
@@ -32,15 +37,19 @@ CROSS JOIN LATERAL (
     WHERE tenant_id = r.tenant_id AND session_id = r.session_id ORDER BY id DESC LIMIT r.take
 ) m
 ORDER BY r.n, m.id
-"""
+""",
+)
 
-_APPEND = """
+_APPEND = statement(
+    "append_turns",
+    """
 INSERT INTO chat_app_chatmessage (tenant_id, session_id, role, content)
 SELECT tenant_id, session_id, role, content
 FROM json_to_recordset(%s) AS r(n integer, tenant_id bigint, session_id uuid, role text,
     content text)
 ORDER BY n
-"""
+""",
+)
 
 # Beyond a tenant's age or its number of messages a session; newest kept.
 _PRUNE_OLD = """
@@ -112,8 +121,8 @@ def prune() -> int:
 
 
 async def drain() -> None:
-    """Wait until everything said so far is written."""
-    await _current().writing.drain()
+    """Wait until everything said so far is written, but not for ever."""
+    await _current().writing.drain(DRAIN_SECONDS)
 
 
 def _log_failure(future: asyncio.Future[None]) -> None:
@@ -148,10 +157,10 @@ async def _read(rows: Sequence[tuple[int, UUID, int]]) -> Sequence[tuple[Message
         for n, (tenant, session, take) in enumerate(rows)
     ]
     async with pool().connection() as connection:
-        cursor = await connection.execute(_READ, [orjson.dumps(wanted).decode()])
-        found: list[list[Message]] = [[] for _ in rows]
-        for n, role, content in await cursor.fetchall():
-            found[n].append(Message(role, content))
+        (answer,) = await pipeline.run(connection, (_READ, [orjson.dumps(wanted)]))
+    found: list[list[Message]] = [[] for _ in rows]
+    for n, role, content in answer:
+        found[int(n)].append(Message(role.decode(), content.decode()))
     return [tuple(messages) for messages in found]
 
 
@@ -168,5 +177,5 @@ async def _write(turns: Sequence[_Turn]) -> Sequence[None]:
     ]
     numbered = [row | {"n": n} for n, row in enumerate(rows)]
     async with pool().connection() as connection:
-        await connection.execute(_APPEND, [orjson.dumps(numbered).decode()])
+        await pipeline.run(connection, (_APPEND, [orjson.dumps(numbered)]))
     return [None] * len(turns)

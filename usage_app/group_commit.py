@@ -22,8 +22,8 @@ class Overloaded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`waiting` calls at most, the oldest for `age_seconds` at most; `batch` rows share one
-    transaction.
+    """`waiting` calls at most, behind a batch that takes `age_seconds` at most; `batch` rows share
+    one transaction.
     """
 
     batch: int = 128
@@ -55,39 +55,37 @@ class GroupCommit(Generic[Row, Result]):
         self._abandoned = abandoned
         self._group = group
         self._bounds = bounds
-        self._queues: dict[Hashable, deque[tuple[Row, asyncio.Future[Result], float]]] = {}
+        self._queues: dict[Hashable, deque[tuple[Row, asyncio.Future[Result]]]] = {}
         self._waiting = 0
+        self._taken_at = 0.0
         self._worker: asyncio.Task[None] | None = None
 
     def submit(self, row: Row) -> asyncio.Future[Result]:
         """Queue a row, before any await; the future ends with its own result. Raises Overloaded."""
-        now = monotonic()
-        if (
-            self._waiting >= self._bounds.waiting
-            or self._oldest_age(now) > self._bounds.age_seconds
-        ):
+        if self._waiting >= self._bounds.waiting or self._is_stuck():
             raise Overloaded
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._queues.setdefault(self._group(row), deque()).append((row, future, now))
+        self._queues.setdefault(self._group(row), deque()).append((row, future))
         self._waiting += 1
         if self._worker is None:
+            self._taken_at = monotonic()
             self._worker = loop.create_task(self._work())
         return future
 
-    async def drain(self) -> None:
-        """Wait until nothing is queued or in flight."""
-        while self._worker is not None:
-            await asyncio.wait([self._worker])
+    async def drain(self, timeout_seconds: float) -> bool:
+        """Wait until nothing is queued or in flight; False when that took too long."""
+        if self._worker is not None:
+            await asyncio.wait([self._worker], timeout=timeout_seconds)
+        return self._worker is None
 
     @property
     def waiting(self) -> int:
         return self._waiting
 
-    def _oldest_age(self, now: float) -> float:
-        if not self._waiting:
-            return 0.0
-        return now - min(queue[0][2] for queue in self._queues.values())
+    def _is_stuck(self) -> bool:
+        """Whether calls wait behind a batch that is longer under way than they are to wait."""
+        return self._waiting > 0 and monotonic() - self._taken_at > self._bounds.age_seconds
 
     async def _work(self) -> None:
         try:
@@ -126,10 +124,11 @@ class GroupCommit(Generic[Row, Result]):
         while self._queues and len(rows) < self._bounds.batch:
             group = next(iter(self._queues))
             queue = self._queues.pop(group)
-            row, future, _ = queue.popleft()
+            row, future = queue.popleft()
             rows.append(row)
             futures.append(future)
             if queue:
                 self._queues[group] = queue
         self._waiting -= len(rows)
+        self._taken_at = monotonic()
         return rows, futures

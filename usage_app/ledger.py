@@ -34,6 +34,7 @@ from usage_app.scopes import Scopes
 
 HEARTBEAT_SECONDS = 5.0
 SETTLE_WAIT_SECONDS = 10.0
+DRAIN_SECONDS = 10.0
 
 _DATABASE_AWAY = (psycopg.OperationalError, PoolTimeout)
 
@@ -112,15 +113,19 @@ class Ledger:
         return hold.tightest
 
     async def close(self) -> None:
-        """Drain both queues, beat once more and stop. Holds still open are left to the sweep."""
-        await self._reserving.drain()
-        await self._settling.drain()
+        """Drain both queues, beat once more and stop. What is open then is left to the sweep."""
+        await self._reserving.drain(DRAIN_SECONDS)
+        await self._settling.drain(DRAIN_SECONDS)
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.wait([self._heart])
-            await self._beat()
-        if self.open_holds:
-            log.warning("ledger_closed_with_open_holds", holds=len(self.open_holds))
+            await self._beat_or_log()
+        if self.open_holds or self._settling.waiting:
+            log.warning(
+                "ledger_closed_early",
+                holds=len(self.open_holds),
+                unsettled=self._settling.waiting,
+            )
 
     def _submit(self, hold: Hold, settlement: Settlement) -> asyncio.Future[batches.Counters]:
         self.open_holds.pop(hold.request_id, None)
@@ -220,10 +225,13 @@ class Ledger:
     async def _keep_beating(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            try:
-                await self._beat()
-            except Exception as error:  # noqa: BLE001 - the heart goes on, whatever happened to one beat
-                log.warning("heartbeat_failed", error=type(error).__name__)
+            await self._beat_or_log()
+
+    async def _beat_or_log(self) -> None:
+        try:
+            await self._beat()
+        except Exception as error:  # noqa: BLE001 - the heart goes on, whatever happened to a beat
+            log.warning("heartbeat_failed", error=type(error).__name__)
 
     async def _beat(self) -> None:
         """Keep all holds alive, write down how far each open stream got, and count the refusals
@@ -272,9 +280,10 @@ async def _twice(attempt: Callable[[], Awaitable[T]]) -> T:
     """
     try:
         return await attempt()
-    except psycopg.errors.LockNotAvailable:
+    except (psycopg.errors.LockNotAvailable, PoolTimeout):
         raise
     except psycopg.OperationalError:
+        await pool().check()
         return await attempt()
 
 

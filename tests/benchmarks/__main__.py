@@ -50,6 +50,7 @@ def main() -> None:
 def postgres(place: Path) -> Iterator[None]:
     """A durable Postgres of our own, gone afterwards."""
     os.environ.pop("DATABASE_URL", None)
+    os.environ["LOG_FORMAT"] = "json"
     place.mkdir(parents=True)
     home.prepare_environment(place)
     server = home.postgres(place)

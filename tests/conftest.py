@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from gateway_project.embedded.account import Account, place_for
 from gateway_project.embedded.postgres import Postgres
 from tests import settings
+from tests.live import Server, Servers, eventually
+from tests.loopback import Loopback
 
 OURS = "TEST_DATABASE_URL" not in os.environ
 
@@ -30,6 +33,46 @@ def _no_caches() -> None:
 
     directory.forget(0, shared=True)
     pricebook.forget()
+
+
+@pytest.fixture(scope="session")
+def running_loopback() -> Iterator[Loopback]:
+    with Loopback() as running:
+        yield running
+
+
+@pytest.fixture
+def loopback(running_loopback: Loopback) -> Loopback:
+    """The loopback upstream, started once and its records cleared for each test."""
+    running_loopback.plays.clear()
+    running_loopback.requests.clear()
+    return running_loopback
+
+
+@pytest.fixture(scope="module")
+def running_servers(
+    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
+    servers = Servers(tmp_path_factory.mktemp("servers"))
+    yield servers
+    servers.close()
+
+
+@pytest.fixture
+def servers(transactional_db: None, running_servers: Servers) -> Iterator[Servers]:
+    """`servers(**environment)` is a web process, shared by the module's tests; `servers.start(n)`
+    are new ones. No test may leave a hold.
+    """
+    from usage_app.models import Reservation
+
+    yield running_servers
+    assert eventually(lambda: not Reservation.objects.exists()), "holds are left"
+
+
+@pytest.fixture
+def live(servers: Servers) -> Server:
+    """A web process with the tests' own environment."""
+    return servers()
 
 
 def pytest_configure(config: pytest.Config) -> None:

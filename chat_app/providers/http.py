@@ -148,18 +148,19 @@ class Body(httpx.AsyncByteStream):
         self._waiting_since = self._loop.time()
         if self._watch is None and not self._content.is_eof():
             self._schedule(self._waiting_since)
-        ending: Exception = StopAsyncIteration()
         try:
-            if data := await self._content.readany():
-                if self._stage == FIRST_BYTE:
-                    self._end_first_byte()
-                return data
+            data = await self._content.readany()
         except (aiohttp.ClientError, OSError) as exc:
-            ending = self._failure(exc)
+            await self.aclose()
+            raise self._failure(exc) from None
         finally:
             self._waiting_since = None
-        await self.aclose()
-        raise ending
+        if not data:
+            await self.aclose()
+            raise StopAsyncIteration
+        if self._stage == FIRST_BYTE:
+            self._end_first_byte()
+        return data
 
     async def aclose(self) -> None:
         """Give the connection back if the body was read to its end, else close it. Never waits."""
@@ -235,7 +236,8 @@ def _response(answer: aiohttp.ClientResponse, body: Body) -> httpx.Response:
             protocol.read_timeout = None
             protocol.start_timeout()
     headers = answer.headers
-    kept = [(name, headers[name]) for name in KEPT_HEADERS if name in headers]
+    # httpx would raise on a value that is not ASCII.
+    kept = [(n, headers[n]) for n in KEPT_HEADERS if n in headers and headers[n].isascii()]
     return httpx.Response(answer.status, headers=kept, stream=body)
 
 

@@ -101,14 +101,19 @@ class Exchange:
         return cast(Body, self.response.stream)
 
     @property
+    def headers(self) -> dict[str, str]:
+        """The few that the transport kept, by lower-case name."""
+        return {name.decode(): value.decode() for name, value in self.response.headers.raw}
+
+    @property
     def reference(self) -> str | None:
-        headers = self.response.headers
+        headers = self.headers
         value = headers.get("cf-aig-log-id") or headers.get("x-request-id") or ""
         return value if _REFERENCE.fullmatch(value) else None
 
     async def begin(self) -> Answer:
         """The answer, read up to its first event, or whole if it is not streamed."""
-        headers = self.response.headers
+        headers = self.headers
         try:
             if self.response.status_code != 200:
                 raise await self._refusal()
@@ -161,7 +166,7 @@ class Exchange:
         return WholeAnswer(self.response.status_code, self.reference, events)
 
     async def _refusal(self) -> ProviderError:
-        status, headers = self.response.status_code, self.response.headers
+        status, headers = self.response.status_code, self.headers
         try:
             async with asyncio.timeout(REFUSAL_SECONDS):
                 text = self._excerpt(await self._read(MAX_BODY_BYTES))

@@ -388,6 +388,7 @@ def test_retry_after_is_whole_seconds_and_bounded(
         ({"x_request_id": "req-1"}, "req-1"),
         ({"cf_aig_log_id": "log-1", "x_request_id": "req-1"}, "log-1"),
         ({"x_request_id": "a b"}, None),
+        ({"x_request_id": "gr\xf6\xdfe"}, None),
         ({"x_request_id": "x" * 201}, None),
         ({"x_other": "1"}, None),
     ],

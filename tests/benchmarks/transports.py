@@ -30,8 +30,8 @@ from chat_app.providers.openai import OpenAIProvider
 from chat_app.schema import Message
 from tenants_app.networks import parse_networks
 
-CALLS, PARALLEL, ROUNDS = 1500, 16, 5
-STREAMS, READS, PAUSE_MS = 8, 200, 2
+CALLS, PARALLEL, ROUNDS = 400, 16, 15
+STREAMS, READS, PAUSE_MS = 8, 100, 2
 MESSAGES = (Message("user", "hello"),)
 TIMEOUT = Timeouts(connect=5, first_byte=60, idle=60, total=900)
 HEADERS = [
@@ -173,9 +173,14 @@ async def measure(url: str) -> None:
             for _name, way, calls, reads in costs:
                 calls.append(await cpu_per_call(way))
                 reads.append(await cpu_per_read(way))
-    print(f"{f'median of {ROUNDS}':32}{'µs a call':>12}{'µs a read':>12}")
+    print(f"{f'µs of CPU, best (median) of {ROUNDS}':36}{'a call':>12}{'a read':>16}")
     for name, _way, calls, reads in costs:
-        print(f"{name:32}{statistics.median(calls):12.0f}{statistics.median(reads):12.1f}")
+        print(f"{name:36}{_figures(calls):>12}{_figures(reads, 1):>16}")
+
+
+def _figures(costs: list[float], digits: int = 0) -> str:
+    """The best round is the one that others disturbed least; the median tells how much they did."""
+    return f"{min(costs):.{digits}f} ({statistics.median(costs):.{digits}f})"
 
 
 def main() -> None:

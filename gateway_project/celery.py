@@ -48,14 +48,16 @@ def keep_our_logging(**_kwargs: Any) -> None:
     """A receiver alone keeps Celery from setting up logs of its own: Django's are in force."""
 
 
-def make_broker_folders() -> None:
-    """The file broker's folders, closed to other accounts: messages are readable text."""
-    if not settings.CELERY_BROKER_URL.startswith("filesystem:"):
-        return
-    for name in ("data_folder_in", "processed_folder", "control_folder"):
-        folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS[name])
+def make_folders() -> None:
+    """Beat's own folder and the file broker's, closed to other accounts: messages are readable."""
+    folders = [Path(settings.CELERY_BEAT_SCHEDULE_FILENAME).parent]
+    if settings.CELERY_BROKER_URL.startswith("filesystem:"):
+        options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+        names = ("data_folder_in", "processed_folder", "control_folder")
+        folders += [Path(options[name]) for name in names]
+    for folder in folders:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
 
 
-make_broker_folders()
+make_folders()

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from django.conf import settings
+from kombu.transport import resolve_transport
+from pytest_django import Settings
 
-from gateway_project.celery import app
+from gateway_project.celery import app, make_folders
 
 
 def test_every_scheduled_task_exists() -> None:
@@ -23,6 +25,17 @@ def test_broker_folders_are_private() -> None:
     for name in ("data_folder_in", "processed_folder", "control_folder"):
         folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS[name])
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_beat_has_a_folder_beside_any_broker(tmp_path: Path, settings: Settings) -> None:
+    settings.CELERY_BROKER_URL = "redis://localhost:6379/0"
+    settings.CELERY_BEAT_SCHEDULE_FILENAME = str(tmp_path / "new" / "beat")
+    make_folders()
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_redis_is_a_broker_that_can_be_named() -> None:
+    assert resolve_transport("redis") is not None
 
 
 def test_message_waits_in_the_folder_for_a_worker() -> None:

@@ -2,31 +2,30 @@
 §7.1).
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from django.http import HttpResponse
 
 from chat_app import sse
+from chat_app.chat_stream import ChatStream
 from chat_app.event_stream import EventStreamResponse
 from tenants_app.api import envelope, error_object, json_response
+from tenants_app.errors import ServiceUnavailable
 from usage_app.errors import amount
 from usage_app.holds import BudgetState
 
-if TYPE_CHECKING:
-    from chat_app.completion import ChatStream
 
-
-def streamed(stream: "ChatStream") -> EventStreamResponse:
+def streamed(stream: ChatStream) -> EventStreamResponse:
     """The event stream, with what is known at its start in the headers."""
-    response = EventStreamResponse(stream)
+    response = EventStreamResponse(ChatEvents(stream))
     _set_headers(response, stream, at_start=True)
     return response
 
 
-async def whole(stream: "ChatStream") -> HttpResponse:
+async def whole(stream: ChatStream) -> HttpResponse:
     """The answer as one JSON body. Raises what the upstream's failure is told as."""
     text = await stream.collect()
     data = {
@@ -44,16 +43,34 @@ async def whole(stream: "ChatStream") -> HttpResponse:
     return response
 
 
-def text_frame(stream: "ChatStream") -> Callable[[str], bytes]:
-    """Makes the frame of one piece of text; all but the text is made once."""
-    around = {"sessionId": str(stream.turn.call.session_id), "role": "assistant"}
-    before = b"data: " + orjson.dumps(around)[:-1] + b',"content":'
-    after = b"," + orjson.dumps({"tenantId": stream.turn.caller.tenant.slug})[1:] + b"\n\n"
-    dumps = orjson.dumps
-    return lambda text: before + dumps(text) + after
+class ChatEvents:
+    """A turn as server-sent events; see EventSource. The figures in them are the stream's."""
+
+    def __init__(self, stream: ChatStream) -> None:
+        self._stream = stream
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """A frame for each piece of text, then the end, after the entry is durable."""
+        # All but the text is made once.
+        turn, dumps = self._stream.turn, orjson.dumps
+        around = {"sessionId": str(turn.call.session_id), "role": "assistant"}
+        before = b"data: " + dumps(around)[:-1] + b',"content":'
+        after = b"," + dumps({"tenantId": turn.caller.tenant.slug})[1:] + b"\n\n"
+        async for text in self._stream.texts():
+            yield before + dumps(text) + after
+        yield _closing_frames(self._stream)
+
+    async def farewell(self) -> bytes:
+        """The last frames of a stream that the stopping server has to cut."""
+        await self._stream.cut(ServiceUnavailable("The gateway is restarting"))
+        return _closing_frames(self._stream)
+
+    async def aclose(self) -> None:
+        """Give back and settle what is still open."""
+        await self._stream.aclose()
 
 
-def closing_frames(stream: "ChatStream") -> bytes:
+def _closing_frames(stream: ChatStream) -> bytes:
     """The end of a stream: the error, if there was one, and what the turn came to."""
     done: dict[str, Any] = {"done": True, "usage": _usage(stream)}
     if stream.budget is not None and stream.error is None:
@@ -81,7 +98,7 @@ def budget_json(budget: BudgetState) -> dict[str, Any]:
     }
 
 
-def _usage(stream: "ChatStream") -> dict[str, Any]:
+def _usage(stream: ChatStream) -> dict[str, Any]:
     usage, model = stream.usage, stream.candidate.model.public_id
     if stream.error is None:
         return {
@@ -104,7 +121,7 @@ def _usage(stream: "ChatStream") -> dict[str, Any]:
 
 
 def _set_headers(
-    response: HttpResponse | EventStreamResponse, stream: "ChatStream", *, at_start: bool
+    response: HttpResponse | EventStreamResponse, stream: ChatStream, *, at_start: bool
 ) -> None:
     """Set what is known: on a stream the estimate of its input, else the settled figures."""
     hold = stream.hold
@@ -118,7 +135,7 @@ def _set_headers(
         response["x-tokens-total"] = str(stream.usage.total)
         response["x-ai-latency-ms"] = str(stream.latency_ms)
         response["x-usage-source"] = stream.usage_source
-    response["x-max-tokens-applied"] = str(hold.output_tokens)
+    response["x-max-tokens-applied"] = str(stream.max_tokens)
     if hold.rate is not None:
         response["x-ratelimit-limit"] = str(hold.rate.limit)
         response["x-ratelimit-remaining"] = str(hold.rate.remaining)

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from chat_app import completion, routing, serializers
+from chat_app.chat_stream import ChatStream
 from chat_app.schema import ChatCall, parse_chat
 from tenants_app import directory
 from tenants_app.api import AsyncAPIView
@@ -28,7 +29,7 @@ class ChatView(AsyncAPIView):
         stream = await self._begin(request, call)
         return serializers.streamed(stream) if call.stream else await serializers.whole(stream)
 
-    async def _begin(self, request: HttpRequest, call: ChatCall) -> completion.ChatStream:
+    async def _begin(self, request: HttpRequest, call: ChatCall) -> ChatStream:
         """Start the turn; with a new snapshot when the configuration changed under it."""
         for _ in range(BEGIN_ATTEMPTS):
             try:

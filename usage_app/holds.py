@@ -90,7 +90,6 @@ class Hold:
     model: str
     upstream: str
     price_id: int | None
-    user_hash: str = ""
     streamed_output_tokens: int | None = None
 
     @property

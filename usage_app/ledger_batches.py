@@ -203,7 +203,6 @@ def _hold(
         model=wish.model,
         upstream=wish.upstream,
         price_id=wish.price_id,
-        user_hash=wish.user_hash,
     )
 
 

@@ -147,7 +147,7 @@ def profiled(process: psutil.Process, file: str | None) -> Iterator[None]:
 
 def wait_for(url: str) -> None:
     """Until it answers 200."""
-    for _ in range(200):
+    for _ in range(600):
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):
             return
         time.sleep(0.05)

@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from tenants_app.database import Connection
 from tenants_app.sealed import Sealed
 from tenants_app.snapshots import (
+    Caller,
     KeySnapshot,
     Limit,
     ModelSnapshot,
@@ -89,6 +90,10 @@ class Identity:
     shared_version: int
     key: KeySnapshot | None
 
+    def is_at(self, tenant: TenantSnapshot) -> bool:
+        """Whether the snapshot is of this moment."""
+        return (tenant.version, tenant.shared_version) == (self.version, self.shared_version)
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
@@ -102,6 +107,14 @@ class Catalogue:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
     host_owners: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What need not be read again while its version is still the same."""
+
+    tenants: Mapping[int, TenantSnapshot]
+    catalogue: Catalogue | None
 
 
 async def read_identity(connection: Connection, by: By, value: Any) -> Identity | None:
@@ -119,23 +132,27 @@ async def read_identity(connection: Connection, by: By, value: Any) -> Identity 
     )
 
 
-async def read_tenant(
-    connection: Connection, tenant_id: int, known: Catalogue | None
-) -> tuple[TenantSnapshot, Catalogue] | None:
-    """A tenant and the shared catalogue, `known` if that is still the one of this moment."""
-    queries = (TENANT_ROW, UPSTREAMS, ROUTES)
+async def read_caller(
+    connection: Connection, by: By, value: Any, known: Known
+) -> tuple[Caller, Catalogue] | None:
+    """Identity, tenant and shared catalogue at one moment, read only as far as not `known`."""
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
-        tenants, upstreams, routes = await _read(connection, queries, tenant_id)
-        if not tenants:
+        identity = await read_identity(connection, by, value)
+        if identity is None:
             return None
-        shared_version = tenants[0]["shared_version"]
-        if known is None or known.version != shared_version:
+        catalogue = known.catalogue
+        if catalogue is None or catalogue.version != identity.shared_version:
             shared = await _read(connection, (MODELS, UPSTREAMS, ROUTES, HOSTS), None)
-            known = _catalogue(shared_version, *shared)
+            catalogue = _catalogue(identity.shared_version, *shared)
+        tenant = known.tenants.get(identity.tenant_id)
+        if tenant is None or not identity.is_at(tenant):
+            queries = (TENANT_ROW, UPSTREAMS, ROUTES)
+            rows, upstreams, routes = await _read(connection, queries, identity.tenant_id)
+            tenant = _tenant(rows[0], upstreams, routes, catalogue)
     finally:
         await connection.rollback()
-    return _tenant(tenants[0], upstreams, routes, known), known
+    return Caller(tenant, identity.key), catalogue
 
 
 async def read_versions(connection: Connection, tenant_ids: Iterable[int]) -> dict[int | None, int]:

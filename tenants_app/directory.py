@@ -2,19 +2,20 @@
 
 A snapshot is used as long as it is current, and that is asked, not assumed: an admission compares
 its versions with the database's in its own transaction, all other calls await `ensure_current`.
-Whoever finds a snapshot out of date calls `forget` and looks the caller up again.
+Whoever finds a snapshot out of date calls `discard` and looks the caller up again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import operator
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from tenants_app import configuration
-from tenants_app.configuration import By, Catalogue
+from tenants_app.configuration import By, Catalogue, Known
 from tenants_app.database import Connection, pool
 from tenants_app.errors import ServiceUnavailable, TenantSuspended, Unauthorized
 from tenants_app.snapshots import (
@@ -39,6 +40,7 @@ __all__ = [
     "by_host",
     "by_slug",
     "cached",
+    "discard",
     "ensure_current",
     "forget",
     "refresh",
@@ -46,26 +48,34 @@ __all__ = [
 
 T = TypeVar("T")
 Lookup = tuple[By, Any]
-# A caller by its lookup, or a tenant's snapshot by its id.
-Load = Lookup | int
 Versions = tuple[int, int]
 
 CALLERS_MAX: Final = 20_000
 # Below the pool's size, so that a storm of reloads leaves connections to the ledger.
 LOADERS: Final = 4
 ATTEMPTS: Final = 3
+# What requests carry; `refresh` looks up by ids, which no request knows.
+REQUESTED: Final = frozenset({"digest", "slug", "host"})
 
-_callers: dict[Lookup, Caller] = {}
-_lookups: dict[int, set[Lookup]] = {}
-_tenants: dict[int, TenantSnapshot] = {}
-_catalogue: Catalogue | None = None
+
+class _Cache:
+    """What this process knows; shared by its loops, each step on it is one of the interpreter's."""
+
+    def __init__(self) -> None:
+        self.callers: dict[Lookup, Caller] = {}
+        # Which callers to drop with a tenant.
+        self.lookups: dict[int, set[Lookup]] = {}
+        self.tenants: dict[int, TenantSnapshot] = {}
+        self.catalogue: Catalogue | None = None
 
 
 class _Loop:
     """What belongs to one event loop: loads under way, and the next question for versions."""
 
     def __init__(self) -> None:
-        self.loads: dict[Load, asyncio.Task[Any]] = {}
+        self.loads: dict[Lookup, asyncio.Task[Caller | None]] = {}
+        # One loader at a time per tenant.
+        self.tenants: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self.slots = asyncio.Semaphore(LOADERS)
         self.asking = asyncio.Lock()
         self.question: _Question | None = None
@@ -79,12 +89,13 @@ class _Question:
         self.answer = asyncio.create_task(_answer(state, self))
 
 
+_cache = _Cache()
 _loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop]" = WeakKeyDictionary()
 
 
 def cached(by: By, value: Any) -> Caller | None:
     """The snapshot at hand, if there is one. Never waits."""
-    return _callers.get((by, value))
+    return _cache.callers.get((by, value))
 
 
 async def by_digest(digest: bytes) -> Caller | None:
@@ -102,24 +113,16 @@ async def by_host(host: str) -> Caller | None:
     return cached("host", host) or await _load(("host", host))
 
 
-async def refresh(caller: Caller) -> Caller | None:
-    """The same caller at the newest version; None if the key or tenant is gone."""
-    forget(caller.tenant.id)
-    if caller.key is not None:
-        return await _load(("key", caller.key.id))
-    return await _load(("tenant", caller.tenant.id))
-
-
 async def ensure_current(caller: Caller) -> Caller:
     """This caller, or its newest snapshot if the configuration has changed meanwhile.
 
     One query serves all who ask while the one before is under way. Raises Unauthorized if the key
     is gone, TenantSuspended, or ServiceUnavailable if the database is.
     """
-    tenant = caller.tenant
-    if await _versions(tenant.id) == (tenant.version, tenant.shared_version):
+    asked = await _versions(caller.tenant.id)
+    if asked == _versions_of(caller.tenant):
         return caller
-    newest = await refresh(caller)
+    newest = await _at_least(asked, caller)
     if newest is None:
         raise Unauthorized
     if not newest.tenant.active:
@@ -127,70 +130,93 @@ async def ensure_current(caller: Caller) -> Caller:
     return newest
 
 
+async def refresh(caller: Caller) -> Caller | None:
+    """The same caller, looked up again; None if the key or tenant is gone."""
+    discard(caller)
+    if caller.key is not None:
+        return await _load(("key", caller.key.id))
+    return await _load(("tenant", caller.tenant.id))
+
+
+def discard(caller: Caller) -> None:
+    """Drop this caller's tenant, which was found out of date, unless it has been replaced already.
+
+    Of many who find it out at once, the first makes all the others wait for one load.
+    """
+    at_hand = _cache.tenants.get(caller.tenant.id)
+    if at_hand is not None and _versions_of(at_hand) == _versions_of(caller.tenant):
+        forget(caller.tenant.id)
+
+
 def forget(tenant_id: int, *, shared: bool = False) -> None:
     """Drop the tenant's snapshots, with `shared` everyone's and the shared catalogue."""
-    global _catalogue  # noqa: PLW0603 - one cache per process
     if shared:
-        _catalogue = None
-        for cache in (_callers, _lookups, _tenants):
-            cache.clear()
-    _tenants.pop(tenant_id, None)
-    for lookup in _lookups.pop(tenant_id, ()):
-        _callers.pop(lookup, None)
+        _cache.catalogue = None
+        for cached_by_key in (_cache.callers, _cache.lookups, _cache.tenants):
+            cached_by_key.clear()
+    _cache.tenants.pop(tenant_id, None)
+    for lookup in _cache.lookups.pop(tenant_id, ()):
+        _cache.callers.pop(lookup, None)
     # Nobody who comes later may join a load that began before the change.
     for state in list(_loops.values()):
         state.loads.clear()
 
 
-async def _load(lookup: Lookup) -> Caller | None:
-    return await _joined(lookup, lambda: _read_caller(lookup))
-
-
-async def _read_caller(lookup: Lookup) -> Caller | None:
-    """Identity and tenant are two reads, so they must tell the same versions."""
+async def _at_least(asked: Versions, caller: Caller) -> Caller | None:
+    """The caller at these versions or later: a load that is joined may have begun before them."""
     for _ in range(ATTEMPTS):
-        identity = await _reading(lambda db: configuration.read_identity(db, *lookup))
-        if identity is None:
-            return None
-        versions = (identity.version, identity.shared_version)
-        tenant = await _tenant_at(identity.tenant_id, versions)
-        if tenant is not None and _versions_of(tenant) == versions:
-            caller = Caller(tenant, identity.key)
-            _remember(lookup, caller)
-            return caller
+        newest = await refresh(caller)
+        if newest is None or all(map(operator.ge, _versions_of(newest.tenant), asked)):
+            return newest
+        caller = newest
     raise ServiceUnavailable
 
 
-async def _tenant_at(tenant_id: int, versions: Versions) -> TenantSnapshot | None:
-    tenant = _tenants.get(tenant_id)
-    if tenant is not None and _versions_of(tenant) == versions:
-        return tenant
-    return await _joined(tenant_id, lambda: _read_tenant(tenant_id))
+async def _load(lookup: Lookup) -> Caller | None:
+    """One task for all who want the same; it outlives the caller who began it."""
+    loads = _state().loads
+    task = loads.get(lookup)
+    if task is None:
+        task = loads[lookup] = asyncio.create_task(_read_caller(lookup))
+        task.add_done_callback(lambda done: _finish(loads, lookup, done))
+    return await asyncio.shield(task)
 
 
-async def _read_tenant(tenant_id: int) -> TenantSnapshot | None:
-    global _catalogue
-    read = await _reading(lambda db: configuration.read_tenant(db, tenant_id, _catalogue))
-    if read is None:
+async def _read_caller(lookup: Lookup) -> Caller | None:
+    identity = await _reading(lambda db: configuration.read_identity(db, *lookup))
+    if identity is None:
         return None
-    tenant, _catalogue = read
-    known = _tenants.get(tenant_id)
-    if known is None or _versions_of(known) <= _versions_of(tenant):
-        # Keys loaded at another version would not agree with the tenant's new snapshot.
-        for lookup in _lookups.pop(tenant_id, ()):
-            _callers.pop(lookup, None)
-        _tenants[tenant_id] = tenant
-    return tenant
+    tenant = _cache.tenants.get(identity.tenant_id)
+    if tenant is not None and identity.is_at(tenant):
+        return _remember(lookup, Caller(tenant, identity.key))
+    async with _state().tenants.setdefault(identity.tenant_id, asyncio.Lock()):
+        read = await _reading(
+            lambda db: configuration.read_caller(
+                db, *lookup, Known(_cache.tenants, _cache.catalogue)
+            )
+        )
+        return None if read is None else _remember(lookup, *read)
 
 
-def _remember(lookup: Lookup, caller: Caller) -> None:
-    if lookup[0] in ("key", "tenant") or _tenants.get(caller.tenant.id) is not caller.tenant:
-        return
-    while len(_callers) >= CALLERS_MAX:
-        oldest = next(iter(_callers.values()))
-        forget(oldest.tenant.id)
-    _callers[lookup] = caller
-    _lookups.setdefault(caller.tenant.id, set()).add(lookup)
+def _remember(lookup: Lookup, caller: Caller, catalogue: Catalogue | None = None) -> Caller:
+    """Keep a caller, and what was read for it, unless something newer is at hand."""
+    tenant = caller.tenant
+    if catalogue is not None:
+        _cache.catalogue = catalogue
+    at_hand = _cache.tenants.get(tenant.id)
+    if at_hand is not None and _versions_of(at_hand) > _versions_of(tenant):
+        return caller
+    if at_hand is not tenant:
+        # Keys that were read at another version do not agree with the new snapshot.
+        for old in _cache.lookups.pop(tenant.id, ()):
+            _cache.callers.pop(old, None)
+        _cache.tenants[tenant.id] = tenant
+    if lookup[0] in REQUESTED:
+        _cache.callers[lookup] = caller
+        _cache.lookups.setdefault(tenant.id, set()).add(lookup)
+    if len(_cache.callers) > CALLERS_MAX:
+        forget(next(iter(_cache.callers.values())).tenant.id)
+    return caller
 
 
 def _versions_of(tenant: TenantSnapshot) -> Versions:
@@ -215,20 +241,13 @@ async def _answer(state: _Loop, question: _Question) -> dict[int | None, int]:
         return await _reading(lambda db: configuration.read_versions(db, question.tenant_ids))
 
 
-async def _joined(load: Load, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """One task for all who want the same; it outlives the caller who began it."""
-    loads = _state().loads
-    task = loads.get(load)
-    if task is None:
-        task = loads[load] = asyncio.create_task(read())
-        task.add_done_callback(lambda done: _finish(loads, load, done))
-    answer: T = await asyncio.shield(task)
-    return answer
-
-
-def _finish(loads: dict[Load, asyncio.Task[Any]], load: Load, done: asyncio.Task[Any]) -> None:
-    if loads.get(load) is done:
-        del loads[load]
+def _finish(
+    loads: dict[Lookup, asyncio.Task[Caller | None]],
+    lookup: Lookup,
+    done: asyncio.Task[Caller | None],
+) -> None:
+    if loads.get(lookup) is done:
+        del loads[lookup]
     if not done.cancelled():
         done.exception()  # Looked at, also when every caller has left.
 

@@ -1,16 +1,18 @@
 """Snapshots tell the whole configuration, and none is used after a change was committed."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 
 from tenants_app import configuration, directory, keys
 from tenants_app.configuration import read_versions
-from tenants_app.database import pool
+from tenants_app.database import connection_params, pool
 from tenants_app.directory import Caller, Limit
 from tenants_app.errors import TenantSuspended, Unauthorized
 from tenants_app.models import (
@@ -279,13 +281,13 @@ def test_many_lookups_at_once_share_one_load(
     world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[int] = []
-    read_tenant = configuration.read_tenant
+    make_snapshot = configuration._tenant
 
-    async def counted(db: Any, tenant_id: int, known: Any) -> Any:
-        loads.append(tenant_id)
-        return await read_tenant(db, tenant_id, known)
+    def counted(row: Any, *rest: Any) -> Any:
+        loads.append(row["id"])
+        return make_snapshot(row, *rest)
 
-    monkeypatch.setattr(configuration, "read_tenant", counted)
+    monkeypatch.setattr(configuration, "_tenant", counted)
     others = [make_key(world["acme"]) for _ in range(5)]
 
     async def all_at_once() -> list[Caller | None]:
@@ -294,6 +296,28 @@ def test_many_lookups_at_once_share_one_load(
 
     callers = run(all_at_once())
     assert None not in callers
+    assert len(loads) == 1
+
+
+def test_many_who_find_a_snapshot_out_of_date_share_one_load(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[int] = []
+    make_snapshot = configuration._tenant
+
+    def counted(row: Any, *rest: Any) -> Any:
+        loads.append(row["id"])
+        return make_snapshot(row, *rest)
+
+    secrets = [make_key(world["acme"]).secret for _ in range(5)]
+    callers = [found(secret) for secret in secrets] * 10
+    Tenant.objects.update(name="New")
+    monkeypatch.setattr(configuration, "_tenant", counted)
+
+    async def all_at_once() -> list[Caller]:
+        return await asyncio.gather(*map(directory.ensure_current, callers))
+
+    assert {caller.tenant.name for caller in run(all_at_once())} == {"New"}
     assert len(loads) == 1
 
 
@@ -330,6 +354,107 @@ def test_leaving_caller_does_not_take_the_load_with_it(world: dict[str, Any]) ->
     assert run(leave_then_stay()) is not None
 
 
+def commit(statement: str) -> None:
+    """A change by somebody else, in the middle of our work."""
+    with psycopg.connect(**connection_params()) as other:
+        other.execute(statement)
+
+
+def test_key_revoked_between_the_two_reads_of_a_load_is_not_found(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = keys.digest(world["issued"].secret)
+    read_caller = configuration.read_caller
+
+    async def revoked_before(*arguments: Any) -> Any:
+        commit("UPDATE tenants_app_apikey SET revoked_at = now()")
+        return await read_caller(*arguments)
+
+    monkeypatch.setattr(configuration, "read_caller", revoked_before)
+    assert run(directory.by_digest(digest)) is None
+
+
+def test_snapshot_is_of_one_moment_though_it_takes_several_reads(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = configuration._read
+
+    async def changed_before(*arguments: Any) -> Any:
+        commit("UPDATE tenants_app_tenant SET name = 'New'")
+        commit("UPDATE tenants_app_model SET max_output = 5000")
+        return await read(*arguments)
+
+    before = found(world["issued"].secret)
+    directory.forget(0, shared=True)
+    monkeypatch.setattr(configuration, "_read", changed_before)
+    assert found(world["issued"].secret) == before
+    assert not current(before)
+
+
+def test_lookup_after_forget_does_not_join_a_load_that_began_before(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = keys.digest(world["issued"].secret)
+    read_identity = configuration.read_identity
+
+    async def change_while_the_first_load_waits() -> tuple[Caller | None, Caller | None]:
+        may_go_on, has_read = asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any) -> Any:
+            identity = await read_identity(*arguments)
+            has_read.set()
+            await may_go_on.wait()
+            return identity
+
+        monkeypatch.setattr(configuration, "read_identity", slow)
+        first = asyncio.create_task(directory.by_digest(digest))
+        await has_read.wait()
+        monkeypatch.setattr(configuration, "read_identity", read_identity)
+        commit("UPDATE tenants_app_apikey SET revoked_at = now()")
+        directory.forget(world["acme"].pk)
+        later = await directory.by_digest(digest)
+        may_go_on.set()
+        return await first, later
+
+    _, later = run(change_while_the_first_load_waits())
+    assert later is None
+
+
+def test_callers_never_see_less_than_what_was_committed_before_they_asked(
+    world: dict[str, Any],
+) -> None:
+    secrets = [world["issued"].secret, make_key(world["acme"]).secret]
+    committed = 0
+    done = threading.Event()
+
+    def keep_changing() -> None:
+        nonlocal committed
+        with psycopg.connect(**connection_params(), autocommit=True) as other:
+            for number in range(1, 150):
+                other.execute("UPDATE tenants_app_tenant SET cost_center = %s", (str(number),))
+                committed = number
+        done.set()
+
+    async def keep_asking(secret: str) -> int:
+        asked = 0
+        while not done.is_set():
+            before = committed
+            found = await directory.by_digest(keys.digest(secret))
+            assert found is not None
+            current = await directory.ensure_current(found)
+            assert int(current.tenant.cost_center or 0) >= before
+            asked += 1
+        return asked
+
+    async def all_asking() -> list[int]:
+        return await asyncio.gather(*(keep_asking(secret) for secret in secrets * 3))
+
+    changer = threading.Thread(target=keep_changing)
+    changer.start()
+    assert min(run(all_asking())) > 0
+    changer.join()
+
+
 def test_cache_of_callers_is_bounded(
     world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,5 +463,5 @@ def test_cache_of_callers_is_bounded(
     tenants = [make_tenant(f"tenant-{number}") for number in range(6)]
     for tenant in tenants:
         found(make_key(tenant).secret)
-    assert len(directory._callers) == 3
-    assert len(directory._lookups) == 3
+    assert len(directory._cache.callers) == 3
+    assert len(directory._cache.lookups) == 3

@@ -269,6 +269,17 @@ def test_missing_version_rows_count_as_zero_and_the_next_change_is_seen(
     assert not current(caller)
 
 
+def test_new_snapshot_of_a_tenant_replaces_the_one_of_its_other_keys(
+    world: dict[str, Any],
+) -> None:
+    one, two = world["issued"].secret, make_key(world["acme"]).secret
+    found(one)
+    Tenant.objects.update(name="New")
+    assert found(two).tenant.name == "New"
+    assert directory.cached("digest", keys.digest(one)) is None
+    assert found(one).tenant is found(two).tenant
+
+
 def test_forget_makes_the_next_lookup_read_again(world: dict[str, Any]) -> None:
     secret = world["issued"].secret
     caller = found(secret)

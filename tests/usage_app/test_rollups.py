@@ -283,7 +283,7 @@ STEPS = st.lists(
 
 
 class AnyOrder(TestCase):
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(steps=STEPS)
     def test_any_order_of_entries_and_roll_ups_gives_the_same_rows(self, steps: list[Any]) -> None:
         tenant = make_tenant(f"acme-{uuid4().hex[:8]}")

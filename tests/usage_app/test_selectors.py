@@ -166,7 +166,7 @@ STEPS = st.lists(
 
 
 class AnyMoment(TestCase):
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=35, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         steps=STEPS, zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)), span=st.data()
     )

@@ -19,7 +19,7 @@ django.setup(set_prefix=False)
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope  # noqa: E402
 
 from chat_app import gateway, sessions  # noqa: E402
-from gateway_project.handler import handle  # noqa: E402
+from gateway_project import handler  # noqa: E402
 from gateway_project.site import Site  # noqa: E402
 from tenants_app import database, key_uses  # noqa: E402
 from usage_app import ledger  # noqa: E402
@@ -34,6 +34,7 @@ async def serving() -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await handler.drain()
         await sessions.drain()
         await ledger.current().close()
         await key_uses.flush_uses()
@@ -78,4 +79,4 @@ async def lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None
     await send({"type": "lifespan.shutdown.complete"})
 
 
-application = Application(site=Site(), api=handle)
+application = Application(site=Site(), api=handler.handle)

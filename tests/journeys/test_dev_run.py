@@ -82,9 +82,9 @@ def processes_of(place: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "home"
-    yield place
+def place(place: Path) -> Iterator[Path]:
+    """A TOLLGATE_HOME that leaves no process, also when a test fails."""
+    yield place / "home"
     for process in processes_of(place):
         process.kill()
 
@@ -124,6 +124,7 @@ def test_run_starts_answers_stops_and_goes_on(place: Path) -> None:
 def test_killed_run_takes_its_children_with_it(place: Path) -> None:
     run = Run(place, free_port())
     run.greeting()
+    assert any("bin/postgres" in command for command in run.processes())
     run.stop(signal.SIGKILL)
     again = Run(place, free_port())
     again.greeting()

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 # What the parent reads in our output.
 LISTENING = "listening on port "
@@ -111,10 +111,11 @@ def worker() -> None:
     app.worker_main(["--quiet", "worker", "--pool=threads", "--concurrency=2", *alone])
 
 
-def end_with_parent(lock: Path) -> None:
+def end_with_parent(lock: Path) -> IO[str]:
     """Ask ourselves to stop as soon as the parent's lock falls, be it by kill -9.
 
-    Held from then on, it keeps the next start waiting until we have ended.
+    Held from then on, it keeps the next start waiting until we have ended: so the caller keeps the
+    file, since a closed one is unlocked.
     """
     file = lock.open("r+")
 
@@ -123,8 +124,9 @@ def end_with_parent(lock: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
+    return file
 
 
 if __name__ == "__main__":
-    end_with_parent(Path(sys.argv[2]))
+    held = end_with_parent(Path(sys.argv[2]))
     {"web": web, "worker": worker}[sys.argv[1]]()

@@ -35,7 +35,7 @@ class ChatView(AsyncAPIView):
             try:
                 return await completion.start(self.caller, call, self.trace)
             except ConfigurationChanged:
-                directory.forget(self.caller.tenant.id)
+                directory.discard(self.caller)
                 await self.authenticate(request)
             except TollgateError as error:
                 ledger.count_refusal(self.caller, error.code)

@@ -41,12 +41,10 @@ WITH holds AS (
         held_input_tokens, held_cost, estimated_input_tokens
     FROM json_to_recordset(%s) AS r(
         id uuid, created_at timestamptz, local_day date, tenant_id bigint, api_key_id bigint,
-        trace_id text,
-        cost_center text, model text, model_reason text, upstream text, price_id bigint, stream
-        boolean,
-        user_hash text, metadata jsonb, held_tokens bigint, process_id uuid, window_ids bigint[],
-        bucket_ids bigint[], held_input_tokens bigint, held_cost numeric, estimated_input_tokens
-        bigint)
+        trace_id text, cost_center text, model text, model_reason text, upstream text,
+        price_id bigint, stream boolean, user_hash text, metadata jsonb, held_tokens bigint,
+        process_id uuid, window_ids bigint[], bucket_ids bigint[], held_input_tokens bigint,
+        held_cost numeric, estimated_input_tokens bigint)
 ), windows AS (
     UPDATE usage_app_usagewindow w
     SET held_requests = w.held_requests + d.requests,
@@ -60,23 +58,31 @@ FROM json_to_recordset(%s) AS d(id bigint, level_micro bigint, refilled_at times
 WHERE b.id = d.id
 """
 
+# What an answer came to, as `holds.Settlement.as_row` tells it.
 ENTRY_FIELDS = """
     kind text, attempts jsonb, model text, model_reason text, upstream text, price_id bigint,
     input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint,
     reasoning_tokens bigint, total_tokens bigint, cost numeric, usage_source text, outcome text,
-    error_code text,
-    ttft_ms integer, latency_ms integer, upstream_reference text
+    error_code text, ttft_ms integer, latency_ms integer, upstream_reference text
+"""
+
+_ENTRY_COLUMNS = """
+    id, created_at, local_day, tenant_id, api_key_id, trace_id, cost_center, stream, user_hash,
+    metadata, held_tokens, overrun_tokens, corrects, reason, author, settled_at,
+    kind, attempts, model, model_reason, upstream, price_id,
+    input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, total_tokens,
+    cost, usage_source, outcome, error_code, ttft_ms, latency_ms, upstream_reference
 """
 
 # Moves every hold of `input` from held to used and writes its entry. `input` carries what the
 # answer came to; who asked, and in which windows it was admitted, is taken from the hold itself.
-_MOVE_HOLDS = """
+_MOVE_HOLDS = f"""
 gone AS (
     DELETE FROM usage_app_reservation h USING input i WHERE h.id = i.id RETURNING h.*
 ), deltas AS (
-    SELECT w.id, count(*) AS requests, sum(i.total_tokens) AS tokens, sum(coalesce(i.cost, 0)) AS
-    cost,
-        sum(h.held_tokens) AS held_tokens, sum(h.held_cost) AS held_cost
+    SELECT w.id, count(*) AS requests, sum(i.total_tokens) AS tokens,
+        sum(coalesce(i.cost, 0)) AS cost, sum(h.held_tokens) AS held_tokens,
+        sum(h.held_cost) AS held_cost
     FROM gone h JOIN input i USING (id) CROSS JOIN unnest(h.window_ids) AS w(id) GROUP BY w.id
 ), windows AS (
     UPDATE usage_app_usagewindow w
@@ -96,29 +102,20 @@ gone AS (
         FROM gone h JOIN input i USING (id) CROSS JOIN unnest(h.bucket_ids) AS b(id) GROUP BY b.id
     ) d WHERE b.id = d.id
 ), written AS (
-    INSERT INTO usage_app_ledgerentry (id, created_at, local_day, tenant_id, api_key_id, trace_id,
-    cost_center,
-        stream, user_hash, metadata, held_tokens, overrun_tokens, corrects, reason, author,
-        settled_at,
-        kind, attempts, model, model_reason, upstream, price_id, input_tokens, cached_tokens,
-        cache_write_tokens,
-        output_tokens, reasoning_tokens, total_tokens, cost, usage_source, outcome, error_code,
-        ttft_ms,
-        latency_ms, upstream_reference)
+    INSERT INTO usage_app_ledgerentry ({_ENTRY_COLUMNS})
     SELECT h.id, h.created_at, h.local_day, h.tenant_id, h.api_key_id, h.trace_id, h.cost_center,
-        h.stream, h.user_hash, h.metadata, h.held_tokens, greatest(i.total_tokens - h.held_tokens,
-        0),
-        NULL, '', '', clock_timestamp(),
-        i.kind, i.attempts, i.model, i.model_reason, i.upstream, i.price_id, i.input_tokens,
-        i.cached_tokens,
-        i.cache_write_tokens, i.output_tokens, i.reasoning_tokens, i.total_tokens, i.cost,
-        i.usage_source,
-        i.outcome, i.error_code, i.ttft_ms, i.latency_ms, i.upstream_reference
+        h.stream, h.user_hash, h.metadata, h.held_tokens,
+        greatest(i.total_tokens - h.held_tokens, 0), NULL, '', '', clock_timestamp(),
+        i.kind, i.attempts, i.model, i.model_reason, i.upstream, i.price_id,
+        i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens,
+        i.reasoning_tokens, i.total_tokens, i.cost, i.usage_source, i.outcome, i.error_code,
+        i.ttft_ms, i.latency_ms, i.upstream_reference
     FROM gone h JOIN input i USING (id)
     RETURNING id
 )
 """
 
+# Answers with the windows as they are now, and the ids of the entries.
 SETTLE = f"""
 WITH input AS (SELECT * FROM json_to_recordset(%s) AS r(id uuid, {ENTRY_FIELDS})), {_MOVE_HOLDS}
 SELECT w.*, NULL::uuid FROM windows w UNION ALL
@@ -130,29 +127,19 @@ SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, id FROM written
 # request's.
 SETTLE_LATE = f"""
 WITH input AS (
-    SELECT * FROM json_to_recordset(%(row)s)
-        AS r(id uuid, created_at timestamptz, adjustment_id uuid, window_ids bigint[],
-        {ENTRY_FIELDS})
+    SELECT * FROM json_to_recordset(%(row)s) AS r(
+        id uuid, created_at timestamptz, adjustment_id uuid, window_ids bigint[], {ENTRY_FIELDS})
 ), written AS (
-    INSERT INTO usage_app_ledgerentry (id, created_at, local_day, tenant_id, api_key_id, trace_id,
-    cost_center,
-        stream, user_hash, metadata, held_tokens, overrun_tokens, corrects, reason, author,
-        settled_at,
-        kind, attempts, model, model_reason, upstream, price_id, input_tokens, cached_tokens,
-        cache_write_tokens,
-        output_tokens, reasoning_tokens, total_tokens, cost, usage_source, outcome, error_code,
-        ttft_ms,
-        latency_ms, upstream_reference)
+    INSERT INTO usage_app_ledgerentry ({_ENTRY_COLUMNS})
     SELECT i.adjustment_id, e.created_at, e.local_day, e.tenant_id, e.api_key_id, e.trace_id,
-    e.cost_center,
-        e.stream, e.user_hash, e.metadata, 0, 0, e.id, 'settled after the hold had expired', '',
-        clock_timestamp(),
+        e.cost_center, e.stream, e.user_hash, e.metadata, 0, 0, e.id,
+        'settled after the hold had expired', '', clock_timestamp(),
         'adjustment', i.attempts, i.model, i.model_reason, i.upstream, i.price_id,
         i.input_tokens - e.input_tokens, i.cached_tokens - e.cached_tokens,
         i.cache_write_tokens - e.cache_write_tokens, i.output_tokens - e.output_tokens,
         i.reasoning_tokens - e.reasoning_tokens, i.total_tokens - e.total_tokens,
-        CASE WHEN i.cost IS NULL AND e.cost IS NULL THEN NULL ELSE coalesce(i.cost, 0) -
-        coalesce(e.cost, 0) END,
+        CASE WHEN i.cost IS NOT NULL OR e.cost IS NOT NULL
+            THEN coalesce(i.cost, 0) - coalesce(e.cost, 0) END,
         i.usage_source, i.outcome, i.error_code, i.ttft_ms, i.latency_ms, i.upstream_reference
     FROM input i JOIN usage_app_ledgerentry e ON e.id = i.id AND e.created_at = i.created_at
     WHERE e.outcome = 'expired'
@@ -204,18 +191,17 @@ ORDER BY h.id FOR UPDATE SKIP LOCKED
 EXPIRE = f"""
 WITH input AS (
     SELECT c.*, c.input_tokens + c.output_tokens AS total_tokens,
-        CASE WHEN p.id IS NULL THEN NULL
-            ELSE (c.input_tokens * p.input + c.output_tokens * p.output) * 0.000001 END AS cost
+        (c.input_tokens * p.input + c.output_tokens * p.output) * 0.000001 AS cost
     FROM (
-        SELECT h.id, 'usage' AS kind, '[]'::jsonb AS attempts, h.model, h.model_reason, h.upstream,
-        h.price_id,
+        SELECT h.id, 'usage' AS kind, '[]'::jsonb AS attempts, h.model, h.model_reason,
+            h.upstream, h.price_id,
             CASE WHEN h.streamed_output_tokens IS NULL THEN h.held_input_tokens
                 ELSE h.estimated_input_tokens END AS input_tokens,
-            coalesce(h.streamed_output_tokens, h.held_tokens - h.held_input_tokens) AS
-            output_tokens,
+            coalesce(h.streamed_output_tokens, h.held_tokens - h.held_input_tokens)
+                AS output_tokens,
             0 AS cached_tokens, 0 AS cache_write_tokens, 0 AS reasoning_tokens,
-            'expired' AS usage_source, 'expired' AS outcome, '' AS error_code, NULL::integer AS
-            ttft_ms,
+            'expired' AS usage_source, 'expired' AS outcome, '' AS error_code,
+            NULL::integer AS ttft_ms,
             least(extract(epoch FROM clock_timestamp() - h.created_at) * 1000,
                 2147483647)::integer AS latency_ms,
             '' AS upstream_reference
@@ -234,20 +220,27 @@ ORDER BY tenant_id, api_key_id NULLS FIRST, period, starts_at
 ON CONFLICT DO NOTHING
 """
 
+# Two branches, since IS NOT DISTINCT FROM uses no index.
 FIND_WINDOWS = """
-SELECT w.id, w.tenant_id, w.api_key_id, w.period
-FROM usage_app_usagewindow w
-JOIN json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, period text, starts_at
-    timestamptz)
-    ON w.tenant_id = r.tenant_id AND w.api_key_id IS NOT DISTINCT FROM r.api_key_id
-    AND w.period = r.period AND w.starts_at = r.starts_at
+SELECT w.id, r.tenant_id, r.api_key_id, r.period
+FROM json_to_recordset(%s)
+    AS r(tenant_id bigint, api_key_id bigint, period text, starts_at timestamptz)
+CROSS JOIN LATERAL (
+    SELECT id FROM usage_app_usagewindow
+    WHERE tenant_id = r.tenant_id AND api_key_id = r.api_key_id
+        AND period = r.period AND starts_at = r.starts_at
+    UNION ALL
+    SELECT id FROM usage_app_usagewindow
+    WHERE r.api_key_id IS NULL AND tenant_id = r.tenant_id AND api_key_id IS NULL
+        AND period = r.period AND starts_at = r.starts_at
+) w
 """
 
 CREATE_BUCKETS = """
 INSERT INTO usage_app_ratebucket (tenant_id, api_key_id, metric, level_micro, refilled_at)
 SELECT tenant_id, api_key_id, metric, level_micro, clock_timestamp()
-FROM json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, metric text, level_micro
-    bigint)
+FROM json_to_recordset(%s)
+    AS r(tenant_id bigint, api_key_id bigint, metric text, level_micro bigint)
 ORDER BY tenant_id, api_key_id NULLS FIRST, metric
 ON CONFLICT DO NOTHING
 """

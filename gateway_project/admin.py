@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
 from tenants_app.admin.pages import ModelAdmin
 from tenants_app.admin.tenants import TenantAdmin
@@ -81,7 +82,10 @@ def grantable() -> QuerySet[Permission]:
 class Grants:
     """Pages that grant permissions offer those that mean something."""
 
+    filter_horizontal: tuple[str, ...] | list[str] = ()
+
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs["widget"] = UnfoldAdminSelect2MultipleWidget()
         field = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
         if field and db_field.remote_field.model is Permission:
             field.queryset = grantable().select_related("content_type")

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse
 
 Entry = tuple[str, str, str]
@@ -37,7 +38,7 @@ ENGINE: tuple[Entry, ...] = (
     ("Configuration versions", "tag", "tenants_app.configurationversion"),
 )
 STAFF: tuple[Entry, ...] = (
-    ("Changes", "history", "pghistory.middlewareevents"),
+    ("Changes", "history", "tenants_app.change"),
     ("Users", "person", "auth.user"),
     ("Groups", "group", "auth.group"),
 )
@@ -58,6 +59,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "gateway_project.admin_menu.environment",
     "DASHBOARD_CALLBACK": "gateway_project.admin.front_page",
+    "STYLES": [lambda _request: static("tenants_app/admin.css")],
     "SIDEBAR": {
         "show_search": True,
         "navigation": "gateway_project.admin_menu.sidebar",

@@ -152,6 +152,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = "gateway_project.formats"
 STATIC_URL = "/static/"
 STATIC_ROOT = TOLLGATE_HOME / "static"
 LOGIN_URL = "admin:login"

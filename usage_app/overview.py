@@ -16,7 +16,7 @@ BUSIEST = 5
 # The sweep takes the holds of a process that was silent for so long.
 SILENCE = timedelta(seconds=30)
 # Older rows of processes are of the past and not worth a warning.
-FORGOTTEN = timedelta(days=1)
+FORGOTTEN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,30 @@ class Figures:
     held_requests: int
     held_tokens: int
 
+    @property
+    def cost_told(self) -> str:
+        """The cost to read."""
+        return money(self.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A tenant and its day."""
+
+    tenant: Tenant
+    requests: int
+    tokens: int
+    cost_told: str
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A web process, and whether its heart still beats."""
+    """A web process: `alive`, `stopped`, or `stuck` when it fell silent with holds still open."""
 
     name: str
     started_at: datetime
     heartbeat_at: datetime
-    silent: bool
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +61,7 @@ class Overview:
 
     today: Figures
     month: Figures
-    busiest: list[UsageWindow]
+    busiest: list[Busy]
     open_holds: int
     oldest_hold: datetime | None
     processes: list[Process]
@@ -61,11 +76,7 @@ def now() -> Overview:
     return Overview(
         today=figures(day),
         month=figures(current(UsageWindow.Period.MONTH, moment)),
-        busiest=list(
-            day.filter(requests__gt=0)
-            .select_related("tenant")
-            .order_by("-tokens", "tenant")[:BUSIEST]
-        ),
+        busiest=busiest(day),
         open_holds=holds["count"],
         oldest_hold=holds["oldest"],
         processes=processes(moment),
@@ -91,22 +102,36 @@ def figures(windows: QuerySet[UsageWindow]) -> Figures:
     """The windows' sums."""
     names = ("requests", "tokens", "cost", "held_requests", "held_tokens")
     sums: dict[str, Any] = windows.aggregate(**{f"all_{name}": Sum(name) for name in names})
-    values: dict[str, Any] = {name: sums[f"all_{name}"] or 0 for name in names}
+    values: dict[str, Any] = {name: sums[f"all_{name}"] or Decimal(0) for name in names}
     return Figures(**values)
 
 
-def processes(moment: datetime) -> list[Process]:
-    """The web processes of the last day, the liveliest first."""
-    rows = GatewayProcess.objects.filter(heartbeat_at__gt=moment - FORGOTTEN)
+def busiest(windows: QuerySet[UsageWindow]) -> list[Busy]:
+    """The tenants with the most tokens in these windows."""
+    rows = windows.filter(requests__gt=0).select_related("tenant")
     return [
-        Process(
-            name=str(row),
-            started_at=row.started_at,
-            heartbeat_at=row.heartbeat_at,
-            silent=row.heartbeat_at < moment - SILENCE,
-        )
-        for row in rows.order_by("-heartbeat_at")[:20]
+        Busy(row.tenant, row.requests, row.tokens, money(row.cost))
+        for row in rows.order_by("-tokens", "tenant")[:BUSIEST]
     ]
+
+
+def money(amount: Decimal | None) -> str:
+    """An amount to read: exact below a unit, in hundredths above. NULL is unpriced, not 0."""
+    if amount is None:
+        return "unpriced"
+    return f"{amount:,.2f}" if abs(amount) >= 1 else f"{amount.normalize():f}"
+
+
+def processes(moment: datetime) -> list[Process]:
+    """The web processes of the last hour, the liveliest first."""
+    rows = GatewayProcess.objects.filter(heartbeat_at__gt=moment - FORGOTTEN)
+    holders = set(Reservation.objects.values_list("process_id", flat=True).distinct())
+    found = []
+    for row in rows.order_by("-heartbeat_at")[:20]:
+        alive = row.heartbeat_at >= moment - SILENCE
+        state = "alive" if alive else "stuck" if row.id in holders else "stopped"
+        found.append(Process(str(row), row.started_at, row.heartbeat_at, state))
+    return found
 
 
 def has_usage(tenant: Tenant) -> bool:

@@ -38,6 +38,7 @@ class BudgetForm(WordedForm):
     class Meta:
         model = Budget
         fields = ("tenant", "api_key", "metric", "period", "limit", "burst")
+        labels = {"api_key": "API key"}
         help_texts = {
             "api_key": "Empty: the limit is on the tenant as a whole.",
             "period": "Days and months are those of the tenant's time zone.",

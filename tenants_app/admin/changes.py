@@ -1,6 +1,7 @@
 """The page of the audit trail: every change of every audited table, newest first."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -8,11 +9,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from pghistory.models import MiddlewareEvents
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 
 from tenants_app.admin import history
-from tenants_app.admin.pages import ReadOnlyAdmin, display
+from tenants_app.admin.pages import ChangeList, ReadOnlyAdmin, display
+from tenants_app.models import Change
+
+LONGEST = 120
 
 
 class KindFilter(DropdownFilter):  # type: ignore[misc]
@@ -42,7 +45,26 @@ class VerbFilter(DropdownFilter):  # type: ignore[misc]
         return queryset.filter(pgh_label=self.value()) if self.value() else queryset
 
 
-@admin.register(MiddlewareEvents)
+class Newest(ChangeList):
+    """A page of changes, chosen without their rows and differences, which cost a look back each."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Django's, then what was changed, for this page alone."""
+        super().get_results(request)
+        chosen = [(event.pgh_slug, event.pgh_id, event.pgh_model) for event in self.result_list]
+        whole = whole_events({model for _, _, model in chosen}, [pgh_id for _, pgh_id, _ in chosen])
+        self.result_list = [whole[slug] for slug, _, _ in chosen]
+
+
+def whole_events(models: set[str], ids: list[int]) -> dict[str, Change]:
+    """Events with all they tell, by slug; some that merely share an id may be among them."""
+    if not models:
+        return {}
+    events = Change.objects.across(*models).filter(pgh_id__in=ids).select_related("user")
+    return {event.pgh_slug: event for event in events}
+
+
+@admin.register(Change)
 class ChangesAdmin(ReadOnlyAdmin):
     """Who changed what, and when; written by triggers, so SQL is no way around it."""
 
@@ -51,15 +73,21 @@ class ChangesAdmin(ReadOnlyAdmin):
     search_fields = ("pgh_obj_id",)
     search_help_text = "Number of the changed row, or user name"
     ordering = ("-pgh_created_at", "-pgh_slug")
-    list_select_related = ("user",)
-    fields = ("at", "who", "url", "what", "verb", "reason", "told", "row")
+    list_select_related = False
+    fields = ("at", "who", "url", "what", "verb", "reason", "told_in_full", "row")
     readonly_fields = fields
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[MiddlewareEvents]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         models = history.visible(request.user)
         if not models:
-            return MiddlewareEvents.no_objects.all()
-        return MiddlewareEvents.objects.across(*models).select_related("user")  # type: ignore[no-any-return]
+            return Change.no_objects.all()
+        events: QuerySet[Any] = Change.objects.across(*models)
+        if request.resolver_match and request.resolver_match.kwargs:
+            return events.select_related("user")
+        return events.defer("pgh_data", "pgh_diff", "pgh_context")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return Newest
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -90,28 +118,38 @@ class ChangesAdmin(ReadOnlyAdmin):
     def verb(self, event: Any) -> str:
         return history.VERBS.get(str(event.pgh_label), str(event.pgh_label))
 
-    @display(description="Why")
-    def reason(self, event: Any) -> str:
-        return str((event.pgh_context or {}).get("reason") or "-")
-
     @display(description="Fields")
     def told(self, event: Any) -> SafeString:
-        return format_html_join(
-            "",
-            '<div><span class="font-medium">{}</span> {}</div>',
-            (
-                (field.name, _arrow(field.before, field.after))
-                for field in history.field_changes(event)
-            ),
-        )
+        """What changed, field by field; of a row that came or went its first values in a line."""
+        fields = history.field_changes(event)
+        if event.pgh_label == "update":
+            return _lines(fields)
+        line = ", ".join(f"{field.name} {field.after or field.before}" for field in fields)
+        return format_html('<span class="tollgate-value">{}</span>', _short(line))
+
+    @display(description="Fields")
+    def told_in_full(self, event: Any) -> SafeString:
+        """What changed; a row that came or went is shown whole below."""
+        return _lines(history.field_changes(event) if event.pgh_label == "update" else ())
 
     @display(description="The whole row")
     def row(self, event: Any) -> SafeString:
         text = json.dumps(event.pgh_data, indent=2, ensure_ascii=False)
-        return format_html('<pre class="whitespace-pre-wrap">{}</pre>', text)
+        return format_html('<pre class="tollgate-code">{}</pre>', text)
+
+
+def _lines(fields: Iterable[history.FieldChange]) -> SafeString:
+    """A line for each field."""
+    return format_html_join(
+        "",
+        '<div class="tollgate-value"><span class="font-medium">{}</span> {}</div>',
+        ((field.name, _arrow(field.before, field.after)) for field in fields),
+    )
 
 
 def _arrow(before: str | None, after: str | None) -> str:
-    """A field's values, shortened for a list."""
-    told = [text if len(text) <= 60 else f"{text[:60]}…" for text in (before, after) if text]
-    return " → ".join(told) if told else "emptied"
+    return f"{_short(before or 'none')} → {_short(after or 'none')}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any, Final
 
 import pghistory
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Model
-from pghistory.models import MiddlewareEvents
+
+from tenants_app.models import Change as Event
 
 MOST: Final = 200
 # They change with every save and say nothing.
@@ -46,7 +48,7 @@ def of(obj: Model, user: AbstractBaseUser | AnonymousUser) -> list[Change]:
     ]
     if not models:
         return []
-    events = MiddlewareEvents.objects.across(*models).references(obj)
+    events = Event.objects.across(*models).references(obj)
     newest = list(events.order_by("-pgh_created_at", "-pgh_id")[:MOST])
     names = names_of({event.user_id for event in newest})
     changes = [change(event, names) for event in newest]
@@ -64,7 +66,7 @@ def names_of(ids: Iterable[int | None]) -> dict[int, str]:
     return {user.pk: user.get_username() for user in users}
 
 
-def change(event: MiddlewareEvents, names: dict[int, str]) -> Change:
+def change(event: Event, names: dict[int, str]) -> Change:
     """An event in words; one without a user was made by a command, a task or SQL."""
     user = event.user_id
     return Change(
@@ -78,12 +80,10 @@ def change(event: MiddlewareEvents, names: dict[int, str]) -> Change:
 
 def kind(label: str) -> str:
     """The model's name in words, from its label."""
-    from django.apps import apps
-
     return str(apps.get_model(label)._meta.verbose_name)
 
 
-def field_changes(event: MiddlewareEvents) -> tuple[FieldChange, ...]:
+def field_changes(event: Event) -> tuple[FieldChange, ...]:
     """What an event changed, field by field."""
     if event.pgh_label == "update":
         pairs = {name: tuple(pair) for name, pair in (event.pgh_diff or {}).items()}
@@ -94,11 +94,18 @@ def field_changes(event: MiddlewareEvents) -> tuple[FieldChange, ...]:
             for name, value in (event.pgh_data or {}).items()
             if value not in (None, "", [])
         }
+    names = _names_of_columns(event.pgh_obj_model)
     return tuple(
-        FieldChange(name.removesuffix("_id").replace("_", " "), _text(before), _text(after))
-        for name, (before, after) in sorted(pairs.items())
-        if name not in UNTOLD
+        FieldChange(names.get(column, column), _text(before), _text(after))
+        for column, (before, after) in sorted(pairs.items())
+        if column not in UNTOLD
     )
+
+
+def _names_of_columns(label: str) -> dict[str, str]:
+    """A table's columns in words."""
+    fields = apps.get_model(label)._meta.fields
+    return {str(field.column): str(field.verbose_name) for field in fields}
 
 
 def _text(value: Any) -> str | None:

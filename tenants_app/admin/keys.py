@@ -16,7 +16,10 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -128,13 +131,20 @@ class TenantKeyInline(KeyColumns, ReadOnlyInline):
     """A tenant's keys on its page."""
 
     model = ApiKey
-    fields = ("name", "shown", "state", "scope_list", "expires_at", "last_used")
+    fields = ("linked", "shown", "state", "scope_list", "expires_at", "last_used")
     readonly_fields = fields
     verbose_name_plural = "API keys"
+    hide_title = True
     per_page = 20
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         return super().get_queryset(request).select_related("use", "tenant")
+
+    @display(description="Name")
+    def linked(self, key: ApiKey) -> SafeString:
+        url = reverse("admin:tenants_app_apikey_change", args=[key.pk])
+        classes = "text-primary-600 dark:text-primary-500"
+        return format_html('<a class="{}" href="{}">{}</a>', classes, url, key.name)
 
 
 @admin.register(ApiKey)
@@ -149,6 +159,7 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
     search_help_text = "Name, beginning of the key, or tenant"
     autocomplete_fields = ("tenant",)
     actions = ("revoke_selected",)
+    actions_list = ("issue",)
     actions_detail = ("rotate", "revoke")
     actions_row = ("rotate", "revoke")
     add_form_template = "tenants_app/key_form.html"
@@ -192,6 +203,11 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
     ) -> HttpResponse:
         """The one page that shows the secret; it answers the POST, so no address leads back."""
         return self._secret_page(request, request.issued)  # type: ignore[attr-defined]
+
+    @action(description="Issue key", icon="key", permissions=["add"])
+    def issue(self, request: HttpRequest) -> HttpResponse:
+        """To the form that issues a key."""
+        return redirect(self.url_of("add"))
 
     @action(description="Rotate", icon="autorenew", permissions=["change"])
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin import ShowFacets
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -23,6 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin as DjangoModelAdmin
     from django.contrib.admin import TabularInline as DjangoTabularInline
+    from django.contrib.admin.views.main import ChangeList
 
     ModelAdmin = DjangoModelAdmin[Any]
     TabularInline = DjangoTabularInline[Any, Any]
@@ -38,10 +40,12 @@ else:
     from unfold.decorators import action, display
     from unfold.forms import PaginationInlineFormSet as InlineFormSet
     from unfold.paginator import InfinitePaginator
+    from unfold.views import ChangeList
 
     ModelForm = forms.ModelForm
 
 __all__ = [
+    "ChangeList",
     "ConfigurationAdmin",
     "InfinitePaginator",
     "InlineFormSet",
@@ -171,6 +175,7 @@ class ReadOnlyAdmin(Page):
     show_full_result_count = False
     paginator = InfinitePaginator
     actions = None
+    show_facets = ShowFacets.NEVER
     sortable_by = ()
 
     def changeform_view(

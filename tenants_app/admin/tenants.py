@@ -63,6 +63,7 @@ class TenantForm(WordedForm):
         model = Tenant
         fields = "__all__"
         help_texts = {
+            "name": "For people.",
             "slug": "Its name in x-tenant-id and in logs: small letters, digits, - and _.",
             "timezone": "Its days and months begin here; frozen since its first request.",
             "status": "A suspended tenant's requests are refused from the next one on.",
@@ -135,6 +136,7 @@ class FallbackInline(TabularInline):
     ordering_field = "position"
     hide_ordering_field = True
     extra = 0
+    verbose_name = "fallback model"
     verbose_name_plural = "Fallback models, in order"
 
 
@@ -143,6 +145,7 @@ class HostInline(TabularInline):
 
     model = TenantHost
     extra = 0
+    verbose_name = "host"
     verbose_name_plural = "Hosts"
 
 
@@ -157,7 +160,7 @@ class TenantAdmin(ConfigurationAdmin):
         "state",
         "default_model",
         "live_keys",
-        "allow_list_enabled",
+        "models_told",
         "timezone",
         "created_at",
     )
@@ -232,6 +235,10 @@ class TenantAdmin(ConfigurationAdmin):
     @display(description="State", label={"active": "success", "suspended": "danger"})
     def state(self, tenant: Tenant) -> str:
         return tenant.status
+
+    @display(description="May use", ordering="allow_list_enabled")
+    def models_told(self, tenant: Tenant) -> str:
+        return "its allow-list" if tenant.allow_list_enabled else "all models"
 
     @display(description="Live keys", ordering="keys_live")
     def live_keys(self, tenant: Any) -> int:

@@ -4,7 +4,7 @@ It owns no counters and no entries (usage_app), and the request path reads it on
 `directory`, which caches these tables and relies on triggers to learn of every change.
 """
 
-from tenants_app.models.audit import AUDITED
+from tenants_app.models.audit import AUDITED, Change
 from tenants_app.models.budgets import LIMIT_MAX, Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
 from tenants_app.models.keys import ApiKey, ApiKeyUse
@@ -17,6 +17,7 @@ __all__ = [
     "ApiKey",
     "ApiKeyUse",
     "Budget",
+    "Change",
     "ConfigurationVersion",
     "Model",
     "Route",

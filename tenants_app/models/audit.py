@@ -5,7 +5,9 @@ token and a key's digest are left out; that a token changed shows in `token_chan
 """
 
 import pghistory
+from django.conf import settings
 from django.db import models
+from pghistory.models import Events
 
 from tenants_app.models.budgets import Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
@@ -43,3 +45,19 @@ for _model, _secrets in AUDITED.items():
         exclude=_secrets,
         append_only=True,
     )(_model)
+
+
+class Change(Events):
+    """An event of any audited table, with who and why from its context; it is read only."""
+
+    user = pghistory.ProxyField(
+        "pgh_context__user",
+        models.ForeignKey(settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True),
+    )
+    url = pghistory.ProxyField("pgh_context__url", models.TextField(null=True))
+    reason = pghistory.ProxyField("pgh_context__reason", models.TextField(null=True))
+
+    class Meta:
+        proxy = True
+        verbose_name = "change"
+        verbose_name_plural = "changes"

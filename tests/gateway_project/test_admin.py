@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     "chat_app.ChatMessage",
-    "pghistory.MiddlewareEvents",
+    "tenants_app.Change",
     "tenants_app.ConfigurationVersion",
     "usage_app.DailyUsage",
     "usage_app.GatewayProcess",

@@ -124,19 +124,23 @@ def test_price_used_between_opening_and_saving_is_refused_in_words(
     assert Price.objects.get().input == 1
 
 
-def test_front_page_names_silent_processes() -> None:
+def test_front_page_tells_a_stuck_process_from_a_stopped_one() -> None:
     client = logged_in(superuser=True)
     now = timezone.now()
-    for host, silence in (("quick", 1), ("stuck", 40), ("gone", 90_000)):
-        GatewayProcess.objects.create(
-            id=uuid.uuid4(),
-            host=host,
-            pid=1,
-            started_at=now,
-            heartbeat_at=now - timedelta(seconds=silence),
+    make_books(make_tenant(), None)
+    stuck = GatewayProcess.objects.get()
+    for process, silence in ((stuck, 40), (uuid.uuid4(), 50), (uuid.uuid4(), 9000)):
+        GatewayProcess.objects.update_or_create(
+            id=getattr(process, "id", process),
+            defaults={
+                "host": "web",
+                "pid": silence,
+                "started_at": now,
+                "heartbeat_at": now - timedelta(seconds=silence),
+            },
         )
     shown = client.get("/admin/").context["overview"].processes
-    assert [(process.name, process.silent) for process in shown] == [
-        ("quick #1", False),
-        ("stuck #1", True),
+    assert [(process.name, process.state) for process in shown] == [
+        ("web #40", "stuck"),
+        ("web #50", "stopped"),
     ]

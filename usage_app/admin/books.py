@@ -28,7 +28,7 @@ def money(amount: Decimal | None) -> str:
 def pretty(value: Any) -> SafeString:
     """JSON to read."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre class="text-sm whitespace-pre-wrap break-all">{}</pre>', text)
+    return format_html('<pre class="text-sm tollgate-code">{}</pre>', text)
 
 
 class ScopeColumns:

@@ -67,7 +67,8 @@ class PriceAdmin(ConfigurationAdmin):
             None,
             {
                 "fields": (
-                    ("model", "valid_from"),
+                    "model",
+                    "valid_from",
                     ("input", "cached_input"),
                     ("output", "cache_write"),
                 )

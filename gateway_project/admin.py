@@ -85,10 +85,12 @@ class Grants:
     filter_horizontal: tuple[str, ...] | list[str] = ()
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        kwargs["widget"] = UnfoldAdminSelect2MultipleWidget()
         field = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
-        if field and db_field.remote_field.model is Permission:
-            field.queryset = grantable().select_related("content_type")
+        if field:
+            if db_field.remote_field.model is Permission:
+                field.queryset = grantable().select_related("content_type")
+            # Set afterwards: unfold puts the classes of a plain list over those of this one.
+            field.widget = UnfoldAdminSelect2MultipleWidget(choices=field.choices)
         return field
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -16,7 +17,9 @@ from tenants_app.models import Tenant, Upstream
 from tests.admin_site import (
     TOKEN,
     external_urls,
+    form_of,
     logged_in,
+    make_staff,
     make_world,
     registered,
     text_of,
@@ -195,3 +198,17 @@ def test_a_viewer_may_look_and_not_touch() -> None:
 def test_pages_need_a_login() -> None:
     for model in registered():
         assert Client().get(url_of(model, "changelist")).status_code == 302
+
+
+def test_permissions_are_granted_by_name_from_those_that_open_a_page() -> None:
+    client = logged_in(superuser=True)
+    user = make_staff()
+    url = url_of(type(user), "change", user.pk)
+    page = client.get(url)
+    field = page.context["adminform"].form.fields["user_permissions"]
+    assert "select2" in str(field.widget.media)
+    view = Permission.objects.get(codename="view_tenant")
+    assert view in field.queryset
+    sent = form_of(page) | {"user_permissions": [view.pk]}
+    assert client.post(url, sent).status_code == 302
+    assert user.has_perm("tenants_app.view_tenant")

@@ -90,3 +90,14 @@ def errors() -> set[type[TollgateError]]:
         waiting += below
         found.update(below)
     return found
+
+
+def test_plan_names_tests_that_are_there() -> None:
+    missing, path = [], ""
+    plan = (ROOT / "docs" / "plan.md").read_text()
+    for named, name in re.findall(r"`(tests/[\w/]+\.py)?::(\w+)`", plan):
+        path = named or path
+        file = ROOT / path
+        if not file.exists() or not re.search(rf"def {name}\(", file.read_text()):
+            missing.append(f"{path}::{name}")
+    assert missing == []

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from gateway_project.embedded.account import Account, place_for
@@ -15,6 +16,12 @@ from gateway_project.embedded.postgres import Postgres
 from tests import settings
 from tests.live import Server, Servers, eventually
 from tests.loopback import Loopback
+
+# A busy machine is no defect of the code.
+hypothesis.settings.register_profile(
+    "tollgate", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tollgate")
 
 OURS = "TEST_DATABASE_URL" not in os.environ
 

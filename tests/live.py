@@ -30,9 +30,14 @@ START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 SESSION_ID = "11111111-1111-1111-1111-111111111111"
 
-# The socket is made here, so that the port is known and early clients wait in its backlog.
+# The socket is made here, so that the port is known and early clients wait in its backlog. Its
+# standard input is a pipe that ends with this process, so that no killed test run leaves servers.
 SERVE = """
-import socket, sys, uvicorn
+import os, signal, socket, sys, threading, uvicorn
+def end_with_parent():
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end_with_parent, daemon=True).start()
 config = uvicorn.Config(
     "gateway_project.asgi:application", lifespan="on", log_config=None, access_log=False,
     server_header=False, timeout_graceful_shutdown=10,
@@ -69,7 +74,7 @@ class Server:
         try:
             self.client.get("/health", timeout=START_SECONDS)
         except httpx.TransportError as error:
-            self.kill()
+            self.stop()
             raise RuntimeError(f"No start:\n{self.log_path.read_text()}") from error
 
     def get(self, path: str, key: IssuedKey | None = None, **headers: str) -> httpx.Response:
@@ -122,6 +127,9 @@ class Server:
             self.terminate()
         except subprocess.TimeoutExpired:
             self.kill()
+        finally:
+            if self.process.stdin:
+                self.process.stdin.close()
 
 
 class Servers:
@@ -167,6 +175,7 @@ class Servers:
                 env={**os.environ, **ours, **environment},
                 cwd=Path(__file__).parents[1],
                 pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -18,6 +18,9 @@ POOL_MAX: Final = 8
 WAIT_SECONDS: Final = 1.0
 RECONNECT_SECONDS: Final = 2.0
 LOCK_TIMEOUT_MS: Final = 1_000
+# pipeline.py prepares what is worth it. psycopg would answer every rollback with DEALLOCATE ALL as
+# soon as it had prepared anything itself, and the batches' statements would be gone.
+NEVER: Final = 2**31
 
 Row = tuple[Any, ...]
 Connection = AsyncConnection[Row]
@@ -73,8 +76,8 @@ def connection_params() -> dict[str, Any]:
     for name in ("cursor_factory", "context", "prepare_threshold"):
         params.pop(name, None)
     own = settings.DATABASES["default"].get("OPTIONS", {})
-    if "prepare_threshold" in own:
-        params["prepare_threshold"] = own["prepare_threshold"]
+    behind_a_pooler = own.get("prepare_threshold", NEVER) is None
+    params["prepare_threshold"] = None if behind_a_pooler else NEVER
     options = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
     params["options"] = f"{params.get('options', '')} {options}".strip()
     return params

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from tenants_app import database, directory, keys
+from tenants_app import database, directory, keys, pipeline
 from tenants_app.errors import ServiceUnavailable
 from tests.factories import make_key, make_tenant
 from tests.loops import run
@@ -85,3 +85,20 @@ async def _closing(work: Any) -> None:
         await work
     finally:
         await database.close()
+
+
+def test_prepared_statement_of_a_batch_survives_a_rollback_elsewhere() -> None:
+    """psycopg answers a rollback with DEALLOCATE ALL, once it has prepared anything itself."""
+    one = pipeline.statement("one", "SELECT 1")
+
+    async def twice() -> Any:
+        async with database.pool().connection() as db:
+            await pipeline.run(db, (one, ()))
+            await db.execute("BEGIN")
+            for _ in range(9):
+                await db.execute("SELECT 2")
+            await db.rollback()
+            await db.execute("SELECT 3")
+            return await pipeline.run(db, (one, ()))
+
+    assert run(twice()) == [[(b"1",)]]

@@ -52,17 +52,14 @@ async def run(
     `connection.closed` when the connection broke. A connection whose exchange was cut short, by
     cancellation too, is closed.
     """
-    pgconn = connection.pgconn
+    idle = connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
     try:
-        pgconn.enter_pipeline_mode()
-        sent = _send(connection, commands)
-        await _flush(pgconn)
-        results = await _read(pgconn)
-        pgconn.exit_pipeline_mode()
-    except BaseException:
-        pgconn.finish()
-        raise
-    return _answers(connection, sent, results)
+        return await _exchange(connection, commands)
+    except errors.InvalidSqlStatementName:
+        if not idle:
+            raise
+    await rollback(connection)
+    return await _exchange(connection, commands)
 
 
 async def rollback(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -74,6 +71,22 @@ async def rollback(connection: psycopg.AsyncConnection[Any]) -> None:
 def text_array(numbers: Sequence[int]) -> bytes:
     """Integers as a Postgres array's text."""
     return b"{%s}" % b",".join(b"%d" % number for number in numbers)
+
+
+async def _exchange(
+    connection: psycopg.AsyncConnection[Any], commands: Sequence[tuple[Statement, Values]]
+) -> list[Rows]:
+    pgconn = connection.pgconn
+    try:
+        pgconn.enter_pipeline_mode()
+        sent = _send(connection, commands)
+        await _flush(pgconn)
+        results = await _read(pgconn)
+        pgconn.exit_pipeline_mode()
+    except BaseException:
+        pgconn.finish()
+        raise
+    return _answers(connection, sent, results)
 
 
 def _send(
@@ -145,6 +158,7 @@ def _answers(
     results: Sequence[pq.abc.PGresult],
 ) -> list[Rows]:
     answers: list[Rows] = []
+    fresh: set[bytes] = set()
     failed: pq.abc.PGresult | None = None
     for name, result in zip(sent, results, strict=True):
         if result.status in _FAILED:
@@ -152,11 +166,17 @@ def _answers(
         elif result.status == pq.ExecStatus.PIPELINE_ABORTED:
             continue
         elif name is not None:
-            _prepared[connection].add(name)
+            fresh.add(name)
         else:
             answers.append(_rows(result))
-    if failed is not None:
-        raise errors.error_from_result(failed)
+    error = None if failed is None else errors.error_from_result(failed)
+    if isinstance(error, errors.InvalidSqlStatementName):
+        # psycopg deallocates all that is prepared, ours too, whenever it rolls back by itself.
+        _prepared[connection].clear()
+    if fresh:
+        _prepared[connection] |= fresh
+    if error is not None:
+        raise error
     return answers
 
 

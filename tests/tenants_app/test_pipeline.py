@@ -1,0 +1,26 @@
+"""Statements in one round trip, on connections that psycopg uses too."""
+
+import pytest
+
+from tenants_app import pipeline
+from tenants_app.database import pool
+from tenants_app.pipeline import statement
+from tests.loops import run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ONE = statement("one_of_a_test", "SELECT 1")
+TWO = statement("two_of_a_test", "SELECT %s::integer")
+
+
+def test_statements_are_prepared_anew_after_psycopg_dropped_them_all() -> None:
+    async def main() -> list[pipeline.Rows]:
+        async with pool().connection() as connection:
+            await pipeline.run(connection, (ONE, ()))
+            for _ in range(10):
+                await connection.execute("SELECT 2 WHERE %s", [True])
+            await connection.execute("BEGIN")
+            await connection.rollback()
+            return await pipeline.run(connection, (pipeline.BEGIN, ()), (ONE, ()), (TWO, [b"2"]))
+
+    assert run(main()) == [[], [(b"1",)], [(b"2",)]]

@@ -73,6 +73,19 @@ class GroupCommit(Generic[Row, Result]):
             self._worker = loop.create_task(self._work())
         return future
 
+    async def result(self, row: Row) -> Result:
+        """Queue a row and wait for its result. Raises Overloaded.
+
+        A caller who is cancelled in the very moment its result comes leaves it to `abandoned`, too.
+        """
+        future = self.submit(row)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._resolve(future, future.result())
+            raise
+
     async def drain(self, timeout_seconds: float) -> bool:
         """Wait until nothing is queued or in flight; False when that took too long."""
         if self._worker is not None:

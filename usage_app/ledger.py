@@ -96,7 +96,7 @@ class Ledger:
 
     async def reserve(self, wish: Wish) -> Hold:
         try:
-            verdict = await self._reserving.submit(wish)
+            verdict = await self._reserving.result(wish)
         except Overloaded:
             raise ServiceUnavailable("Too many requests are waiting.") from None
         if isinstance(verdict, Refusal):

@@ -145,3 +145,25 @@ def test_drain_waits_for_what_is_queued_but_not_for_ever() -> None:
         await stuck
 
     run(main())
+
+
+def test_result_that_comes_as_its_caller_is_cancelled_is_abandoned() -> None:
+    async def main() -> None:
+        abandoned: list[str] = []
+        recorder = Recorder()
+
+        async def commit(rows: Sequence[str]) -> Sequence[str | BaseException]:
+            results = await recorder(rows)
+            # In the same turn of the loop, before the caller hears of its result.
+            asyncio.get_running_loop().call_soon(caller.cancel)
+            return results
+
+        commits: GroupCommit[str, str] = GroupCommit(
+            commit, group=lambda row: row, abandoned=abandoned.append
+        )
+        caller = asyncio.ensure_future(commits.result("a"))
+        await asyncio.wait([caller])
+        assert caller.cancelled()
+        assert abandoned == ["A"]
+
+    run(main())

@@ -173,17 +173,10 @@ class Ledger:
     async def _settle_batch(
         self, rows: Sequence[tuple[Hold, bytes]]
     ) -> Sequence[batches.Counters | BaseException]:
-        delay = 0.05
-        while True:
-            try:
-                async with pool().connection() as connection:
-                    return [await batches.settle(connection, rows)] * len(rows)
-            except _DATABASE_AWAY as error:
-                log.warning("settle_delayed", error=type(error).__name__, entries=len(rows))
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 1.0)
-            except psycopg.Error as error:
-                return await self._bisect(rows, error)
+        try:
+            return [await _insist(lambda db: batches.settle(db, rows))] * len(rows)
+        except Exception as error:  # noqa: BLE001 - no row may take the others' settlements with it
+            return await self._bisect(rows, error)
 
     async def _bisect(
         self, rows: Sequence[tuple[Hold, bytes]], error: BaseException
@@ -194,8 +187,7 @@ class Ledger:
             return [*first, *await self._settle_batch(rows[middle:])]
         request_id = rows[0][0].request_id
         log.error("settle_failed", error=str(error), request_id=str(request_id))
-        async with pool().connection() as connection:
-            await connection.execute(sql.ABANDON, [[request_id]])
+        await _insist(lambda db: db.execute(sql.ABANDON, [[request_id]]))
         return [InternalError()]
 
     # --- holds nobody waits for -------------------------------------------------------------------
@@ -285,6 +277,19 @@ async def _twice(attempt: Callable[[], Awaitable[T]]) -> T:
     except psycopg.OperationalError:
         await pool().check()
         return await attempt()
+
+
+async def _insist(work: Callable[[batches.Connection], Awaitable[T]]) -> T:
+    """Do it on a connection as soon as the database lets us, however long it is away."""
+    delay = 0.05
+    while True:
+        try:
+            async with pool().connection() as connection:
+                return await work(connection)
+        except _DATABASE_AWAY as error:
+            log.warning("settle_delayed", error=type(error).__name__)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 1.0)
 
 
 def _as_of(counters: batches.Counters, budget: BudgetState) -> BudgetState:

@@ -20,12 +20,19 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 from chat_app.event_stream import EventSource, EventStreamResponse
 from chat_app.sse import KEEP_ALIVE
 from tenants_app.api import render_error, stamp
-from tenants_app.errors import InternalError, NotFound, PayloadTooLarge, TollgateError
+from tenants_app.errors import (
+    InternalError,
+    NotFound,
+    PayloadTooLarge,
+    ServiceUnavailable,
+    TollgateError,
+)
 from tenants_app.tracing import trace_of
 
 KEEP_ALIVE_SECONDS = 15.0
 STALLED_SECONDS = 60.0
 DRAIN_SECONDS = 10.0
+RESTARTING = "The gateway is restarting"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -73,7 +80,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     request._body = body
     hangup = _Hangup(receive)
     try:
-        response = await _respond(request) if error is None else _refuse(request, error)
+        response = await _answer(request, error, hangup)
         if isinstance(response, EventStreamResponse):
             await _relay(response, send, hangup)
         else:
@@ -83,6 +90,20 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
             raise
     finally:
         hangup.stop_watching()
+
+
+async def _answer(
+    request: ASGIRequest, error: TollgateError | None, hangup: "_Hangup"
+) -> HttpResponseBase:
+    if error is not None:
+        return _refuse(request, error)
+    try:
+        return await _respond(request)
+    except asyncio.CancelledError:
+        if hangup.happened:
+            raise
+        # The server is stopping: without an answer of ours it would send one of its own.
+        return _refuse(request, ServiceUnavailable(RESTARTING, headers={"Retry-After": "1"}))
 
 
 async def _respond(request: ASGIRequest) -> HttpResponseBase:

@@ -34,13 +34,16 @@ SESSION_ID = "11111111-1111-1111-1111-111111111111"
 # standard input is a pipe that ends with this process, so that no killed test run leaves servers.
 SERVE = """
 import os, signal, socket, sys, threading, uvicorn
+import gateway_project.asgi
+from usage_app import ledger
 def end_with_parent():
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=end_with_parent, daemon=True).start()
+ledger.HEARTBEAT_SECONDS = float(sys.argv[3])
 config = uvicorn.Config(
-    "gateway_project.asgi:application", lifespan="on", log_config=None, access_log=False,
-    server_header=False, timeout_graceful_shutdown=10,
+    gateway_project.asgi.application, lifespan="on", log_config=None, access_log=False,
+    server_header=False, timeout_graceful_shutdown=int(sys.argv[2]),
 )
 uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 """
@@ -148,9 +151,17 @@ class Servers:
         kept.mark()
         return kept
 
-    def start(self, count: int = 1, environment: Mapping[str, str] | None = None) -> list[Server]:
+    def start(
+        self,
+        count: int = 1,
+        environment: Mapping[str, str] | None = None,
+        *,
+        graceful_seconds: int = 10,
+        heartbeat_seconds: float = 5.0,
+    ) -> list[Server]:
         """New servers, nobody else's: to be killed, or several on one database."""
-        launched = [self._launch(environment or {}) for _ in range(count)]
+        pace = (str(graceful_seconds), str(heartbeat_seconds))
+        launched = [self._launch(environment or {}, pace) for _ in range(count)]
         self._started += launched
         for server in launched:
             server.wait_until_it_answers()
@@ -163,7 +174,7 @@ class Servers:
         for server in self._started:
             server.stop()
 
-    def _launch(self, environment: Mapping[str, str]) -> Server:
+    def _launch(self, environment: Mapping[str, str], pace: tuple[str, str]) -> Server:
         log_path = self.folder / f"{uuid4()}.log"
         ours = {
             "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
@@ -171,7 +182,7 @@ class Servers:
         }
         with log_path.open("wb") as log, socket.create_server(("127.0.0.1", 0)) as listener:
             process = subprocess.Popen(
-                [sys.executable, "-c", SERVE, str(listener.fileno())],
+                [sys.executable, "-c", SERVE, str(listener.fileno()), *pace],
                 env={**os.environ, **ours, **environment},
                 cwd=Path(__file__).parents[1],
                 pass_fds=[listener.fileno()],

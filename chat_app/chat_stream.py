@@ -5,8 +5,8 @@ settlement, which is queued before anything is awaited. It knows no HTTP and no 
 `serializers`'.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Literal
 
@@ -179,7 +179,8 @@ class ChatStream:
         except TollgateError as error:
             self.error = self.error or error
         if remembered is not None:
-            await asyncio.wait([remembered])
+            with suppress(Exception):  # it was logged, and costs context, not money
+                await remembered
         self._log(end)
 
     def _charge(self, end: End) -> None:

@@ -22,7 +22,7 @@ from tenants_app.database import pool
 from tenants_app.directory import Caller
 from tenants_app.errors import ServiceUnavailable
 from tenants_app.pipeline import statement
-from usage_app.group_commit import GroupCommit, Overloaded
+from usage_app.group_commit import GroupCommit, Overdue, Overloaded
 
 STORED_CHARACTERS = 200_000
 DRAIN_SECONDS = 5.0
@@ -30,13 +30,13 @@ DRAIN_SECONDS = 5.0
 _READ = statement(
     "read_history",
     """
-SELECT r.n, m.role, m.content
+SELECT r.n, json_agg(json_build_array(m.role, m.content) ORDER BY m.id)
 FROM json_to_recordset(%s) AS r(n integer, tenant_id bigint, session_id uuid, take integer)
 CROSS JOIN LATERAL (
     SELECT id, role, content FROM chat_app_chatmessage
     WHERE tenant_id = r.tenant_id AND session_id = r.session_id ORDER BY id DESC LIMIT r.take
 ) m
-ORDER BY r.n, m.id
+GROUP BY r.n
 """,
 )
 
@@ -86,7 +86,7 @@ async def history(caller: Caller, session_id: UUID) -> tuple[Message, ...]:
         return ()
     try:
         return await _current().reading.submit((tenant.id, session_id, tenant.context_messages))
-    except (Overloaded, psycopg.OperationalError, PoolTimeout):
+    except (Overloaded, Overdue, psycopg.OperationalError, PoolTimeout):
         raise ServiceUnavailable from None
 
 
@@ -95,7 +95,7 @@ def append(
 ) -> asyncio.Future[None] | None:
     """Queue one turn to be remembered, whole and in order; None when memory is off.
 
-    The future is done when it is written. What goes wrong is logged; wait for it with asyncio.wait.
+    The future is done when it is written; what goes wrong is logged, and may be ignored.
     """
     if not caller.tenant.session_memory:
         return None
@@ -158,10 +158,8 @@ async def _read(rows: Sequence[tuple[int, UUID, int]]) -> Sequence[tuple[Message
     ]
     async with pool().connection() as connection:
         (answer,) = await pipeline.run(connection, (_READ, [orjson.dumps(wanted)]))
-    found: list[list[Message]] = [[] for _ in rows]
-    for n, role, content in answer:
-        found[int(n)].append(Message(role.decode(), content.decode()))
-    return [tuple(messages) for messages in found]
+    found = {int(n): tuple(Message(*m) for m in orjson.loads(messages)) for n, messages in answer}
+    return [found.get(n, ()) for n in range(len(rows))]
 
 
 async def _write(turns: Sequence[_Turn]) -> Sequence[None]:

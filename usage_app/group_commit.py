@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -20,27 +21,34 @@ class Overloaded(Exception):
     """More calls are waiting, or have waited longer, than the queue's bounds allow."""
 
 
+class Overdue(Exception):
+    """The batch takes longer than its callers wait for it. It is still under way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`waiting` calls at most, behind a batch that takes `age_seconds` at most; `batch` rows share
-    one transaction.
+    one transaction; callers wait `patience_seconds` for a batch to end.
     """
 
     batch: int = 128
     waiting: int = 2_000
     age_seconds: float = 1.0
+    patience_seconds: float = 30.0
 
 
-UNBOUNDED = Bounds(waiting=2**62, age_seconds=float("inf"))
+def unbounded(patience_seconds: float) -> Bounds:
+    """For what must be written: nobody is refused."""
+    return Bounds(waiting=2**62, age_seconds=inf, patience_seconds=patience_seconds)
 
 
 class GroupCommit(Generic[Row, Result]):
     """Runs `commit(rows)` for all that gathered, one batch at a time, on tasks of its own.
 
     `commit` answers with one result or exception for each row, in order; what it raises goes to
-    every caller of the batch. Every future is resolved on every path. A result whose caller was
-    cancelled meanwhile goes to `abandoned`. Callers of one `group` (a tenant) take turns with the
-    others'.
+    every caller of the batch. Every future is resolved on every path, with Overdue where `commit`
+    takes too long. A result whose caller was cancelled meanwhile goes to `abandoned`. Callers of
+    one `group` (a tenant) take turns with the others'.
     """
 
     def __init__(
@@ -110,6 +118,9 @@ class GroupCommit(Generic[Row, Result]):
     async def _run_batch(self) -> None:
         rows, futures = self._take_batch()
         results: Sequence[Result | BaseException]
+        # One timer a batch is what makes waiting with a deadline cheap.
+        loop = asyncio.get_running_loop()
+        patience = loop.call_later(self._bounds.patience_seconds, self._lose_patience, futures)
         try:
             results = await self._commit(rows)
         except asyncio.CancelledError:
@@ -118,8 +129,17 @@ class GroupCommit(Generic[Row, Result]):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever went wrong, no caller may wait for ever
             results = [error] * len(rows)
+        finally:
+            patience.cancel()
         for future, result in zip(futures, results, strict=True):
             self._resolve(future, result)
+
+    def _lose_patience(self, futures: Sequence[asyncio.Future[Result]]) -> None:
+        """Those behind the batch would wait even longer: they are told too. Their rows stay."""
+        queued = [future for queue in self._queues.values() for _, future in queue]
+        for future in (*futures, *queued):
+            if not future.done():
+                future.set_exception(Overdue())
 
     def _resolve(self, future: asyncio.Future[Result], result: Result | BaseException) -> None:
         if isinstance(result, BaseException):

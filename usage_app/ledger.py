@@ -28,7 +28,7 @@ from usage_app import ledger_batches as batches
 from usage_app import ledger_sql as sql
 from usage_app.admission import Refusal
 from usage_app.errors import refused
-from usage_app.group_commit import UNBOUNDED, GroupCommit, Overloaded
+from usage_app.group_commit import GroupCommit, Overdue, Overloaded, unbounded
 from usage_app.holds import BudgetState, Hold, Settlement, Wish, release, unconfirmed
 from usage_app.scopes import Scopes
 
@@ -91,24 +91,25 @@ class Ledger:
             abandoned=self._release_abandoned,
         )
         self._settling = GroupCommit[tuple[Hold, bytes], batches.Counters](
-            self._settle_batch, group=lambda row: row[0].tenant_id, bounds=UNBOUNDED
+            self._settle_batch,
+            group=lambda row: row[0].tenant_id,
+            bounds=unbounded(SETTLE_WAIT_SECONDS),
         )
 
     async def reserve(self, wish: Wish) -> Hold:
         try:
             verdict = await self._reserving.result(wish)
-        except Overloaded:
+        except (Overloaded, Overdue):
             raise ServiceUnavailable("Too many requests are waiting.") from None
         if isinstance(verdict, Refusal):
             raise refused(verdict)
         return verdict
 
     async def settle(self, hold: Hold, settlement: Settlement) -> BudgetState | None:
-        future = self._submit(hold, settlement)
-        done, _ = await asyncio.wait([future], timeout=SETTLE_WAIT_SECONDS)
-        if not done:
-            raise ServiceUnavailable("The books can't be written at the moment.")
-        counters = future.result()
+        try:
+            counters = await self._submit(hold, settlement)
+        except Overdue:
+            raise ServiceUnavailable("The books can't be written at the moment.") from None
         hold.budgets = [_as_of(counters, budget) for budget in hold.budgets]
         return hold.tightest
 

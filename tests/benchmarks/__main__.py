@@ -19,7 +19,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import NAMESPACE_OID, uuid5
+from uuid import uuid4, uuid5
 
 import psutil
 
@@ -28,6 +28,10 @@ from tests.benchmarks import load
 
 PARALLEL = 16
 SHORT, LONG = 10, 210
+# A conversation: each turn sends the ones before it along.
+TURNS = 5
+# Nothing but the server, the handler and a view: how fast this machine is at the moment.
+HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 def main() -> None:
@@ -134,7 +138,17 @@ def profiled(process: psutil.Process, file: str | None) -> Iterator[None]:
     if file is None:
         yield
         return
-    command = ["py-spy", "record", "--pid", str(process.pid), "--output", file, "--rate", "500"]
+    command = [
+        "py-spy",
+        "record",
+        "--pid",
+        str(process.pid),
+        "--output",
+        file,
+        "--rate",
+        "500",
+        "--gil",
+    ]
     if file.endswith(".txt"):
         command += ["--format", "raw"]
     spy = subprocess.Popen([str(Path(sys.executable).parent / command[0]), *command[1:]])
@@ -158,11 +172,12 @@ async def measure(
     process: psutil.Process, port: int, secret: str, options: argparse.Namespace
 ) -> None:
     """Warm up, then round by round: plain answers, short streams, long streams."""
-    plain = request(secret, "Hello", streamed=False)
-    short, long = (request(secret, f"chunks={chunks}") for chunks in (SHORT, LONG))
+    plain = chat(secret, "Hello", streamed=False)
+    short, long = (chat(secret, f"chunks={chunks}") for chunks in (SHORT, LONG))
     await load.send(port, plain, requests=500, parallel=PARALLEL)
     await load.send(port, short, requests=64, parallel=PARALLEL)
     for number in range(1, options.rounds + 1):
+        _, health_cpu = await timed(process, port, lambda _: HEALTH, options.requests)
         answers, plain_cpu = await timed(process, port, plain, options.requests)
         _, short_cpu = await timed(process, port, short, 4 * PARALLEL)
         _, long_cpu = await timed(process, port, long, 4 * PARALLEL)
@@ -171,17 +186,18 @@ async def measure(
             f"round {number}: {answers.rate:.0f} requests/s,"
             f" p50 {answers.percentile(50):.1f} ms, p99 {answers.percentile(99):.1f} ms,"
             f" CPU {plain_cpu * 1e3:.3f} ms per plain answer,"
-            f" {chunk * 1e6:.1f} µs per relayed chunk\n"
+            f" {chunk * 1e6:.1f} µs per relayed chunk,"
+            f" {health_cpu * 1e3:.3f} ms per GET /health\n"
         )
         sys.stdout.flush()
 
 
 async def timed(
-    process: psutil.Process, port: int, body: bytes, requests: int
+    process: psutil.Process, port: int, request: load.Request, requests: int
 ) -> tuple[load.Load, float]:
     """The load's figures, and the web process's CPU seconds per request."""
     before = process.cpu_times()
-    answers = await load.send(port, body, requests=requests, parallel=PARALLEL)
+    answers = await load.send(port, request, requests=requests, parallel=PARALLEL)
     after = process.cpu_times()
     if answers.failures:
         raise SystemExit(f"{len(answers.failures)} failed, the first: {answers.failures[0]!r}")
@@ -189,21 +205,21 @@ async def timed(
     return answers, spent / requests
 
 
-def request(secret: str, text: str, *, streamed: bool = True) -> bytes:
-    """A chat request, in a session of its own for each text."""
-    body = json.dumps(
-        {
-            "sessionId": str(uuid5(NAMESPACE_OID, text)),
-            "message": text,
-            "stream": streamed,
-            "maxTokens": 300,
-        }
-    ).encode()
+def chat(secret: str, text: str, *, streamed: bool = True) -> load.Request:
+    """Chat requests in sessions of `TURNS` turns each."""
+    run = uuid4()
     head = (
         f"POST /chat HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {secret}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        "content-type: application/json\r\ncontent-length: "
     )
-    return head.encode() + body
+
+    def request(number: int) -> bytes:
+        session = str(uuid5(run, str(number // TURNS)))
+        call = {"sessionId": session, "message": text, "stream": streamed, "maxTokens": 300}
+        body = json.dumps(call)
+        return f"{head}{len(body)}\r\n\r\n{body}".encode()
+
+    return request
 
 
 if __name__ == "__main__":

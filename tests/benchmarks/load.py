@@ -5,8 +5,10 @@ answered.
 import asyncio
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+Request = Callable[[int], bytes]
 
 
 @dataclass
@@ -26,8 +28,8 @@ class Load:
         return statistics.quantiles(self.latencies, n=100)[percent - 1] * 1000
 
 
-async def send(port: int, request: bytes, *, requests: int, parallel: int) -> Load:
-    """`requests` in all, `parallel` at a time; each answer must have status 200."""
+async def send(port: int, request: Request, *, requests: int, parallel: int) -> Load:
+    """`request(0)`, `request(1)` … `requests` in all, `parallel` at a time; each must be a 200."""
     load = Load()
     left = iter(range(requests))
     began = time.perf_counter()
@@ -36,11 +38,12 @@ async def send(port: int, request: bytes, *, requests: int, parallel: int) -> Lo
     return load
 
 
-async def _connection(port: int, request: bytes, left: Iterator[int], load: Load) -> None:
+async def _connection(port: int, request: Request, left: Iterator[int], load: Load) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for _ in left:
+    for number in left:
+        message = request(number)
         began = time.perf_counter()
-        writer.write(request)
+        writer.write(message)
         answer = await _answer(reader)
         load.latencies.append(time.perf_counter() - began)
         if not answer.startswith(b"HTTP/1.1 200"):

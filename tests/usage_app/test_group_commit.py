@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from usage_app.group_commit import Bounds, GroupCommit, Overloaded
+from usage_app.group_commit import Bounds, GroupCommit, Overdue, Overloaded, unbounded
 
 
 class Recorder:
@@ -165,5 +165,22 @@ def test_result_that_comes_as_its_caller_is_cancelled_is_abandoned() -> None:
         await asyncio.wait([caller])
         assert caller.cancelled()
         assert abandoned == ["A"]
+
+    run(main())
+
+
+def test_callers_of_a_slow_batch_are_told_and_their_rows_are_written_all_the_same() -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        commits = queue(recorder, bounds=unbounded(patience_seconds=0.02))
+        recorder.gate.clear()
+        first = commits.submit("a1")
+        await asyncio.sleep(0)
+        behind = commits.submit("b1")
+        results = await asyncio.gather(first, behind, return_exceptions=True)
+        assert [type(result) for result in results] == [Overdue, Overdue]
+        recorder.gate.set()
+        assert await commits.drain(1)
+        assert recorder.batches == [["a1"], ["b1"]]
 
     run(main())

@@ -29,7 +29,7 @@ from chat_app.schema import Message
 from chat_app.turn import Turn
 from tenants_app.errors import InternalError, TollgateError
 from usage_app import ledger
-from usage_app.holds import BudgetState, Hold, Settlement
+from usage_app.holds import BudgetState, Hold, Settlement, money_text
 from usage_app.pricing import UsageFigures
 
 End = Literal["ok", "error", "aborted"]
@@ -193,10 +193,17 @@ class ChatStream:
             self.usage = self._reported or relayed
             self.usage_source = "partial"
 
+    @property
+    def cost(self) -> int | None:
+        """Ledger units; None: tokens without a known price."""
+        rates = self.turn.quotes[self.candidate.model.public_id]
+        if not self.usage.total:
+            return 0
+        return rates.cost(self.usage) if rates else None
+
     def _settlement(self, end: End) -> Settlement:
         model = self.candidate.model.public_id
         rates = self.turn.quotes[model]
-        cost = rates.cost(self.usage) if rates else None
         return Settlement(
             model=model,
             model_reason=self.candidate.reason,
@@ -205,7 +212,7 @@ class ChatStream:
             usage_source=self.usage_source,
             outcome=end,
             price_id=rates.price_id if rates else None,
-            cost=cost if self.usage.total else 0,
+            cost=self.cost,
             latency_ms=self.latency_ms,
             ttft_ms=self.ttft_ms,
             error_code=self.error.code if self.error else "",
@@ -253,6 +260,7 @@ class ChatStream:
             tokensIn=usage.input,
             tokensOut=usage.output,
             usageSource=self.usage_source,
+            cost=None if self.cost is None else money_text(self.cost),
             latencyMs=self.latency_ms,
             ttftMs=self.ttft_ms,
         )

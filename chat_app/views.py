@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -16,6 +17,10 @@ from usage_app import ledger
 from usage_app.errors import ConfigurationChanged
 
 BEGIN_ATTEMPTS = 3
+# Of a refusal's details, those that say which budget it was.
+TOLD = ("reason", "scope", "metric", "period", "limit", "used", "held")
+
+log = structlog.get_logger("tollgate.chat")
 
 
 class ChatView(AsyncAPIView):
@@ -38,9 +43,21 @@ class ChatView(AsyncAPIView):
                 directory.discard(self.caller)
                 await self.authenticate(request)
             except TollgateError as error:
-                ledger.count_refusal(self.caller, error.code)
+                self._note_refusal(error)
                 raise
         raise ServiceUnavailable
+
+    def _note_refusal(self, error: TollgateError) -> None:
+        """A refused turn has no ledger entry; it is counted, and has its line in the log."""
+        ledger.count_refusal(self.caller, error.code)
+        log.info(
+            "chat_refused",
+            tenantId=self.caller.tenant.slug,
+            traceId=self.trace.id,
+            requestId=str(self.trace.request_id),
+            error=error.code,
+            **{name: error.details[name] for name in TOLD if name in error.details},
+        )
 
 
 class HealthView(AsyncAPIView):

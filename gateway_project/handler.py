@@ -103,7 +103,7 @@ async def _answer(
         if hangup.happened:
             raise
         # The server is stopping: without an answer of ours it would send one of its own.
-        return _refuse(request, ServiceUnavailable(RESTARTING, headers={"Retry-After": "1"}))
+        return _refuse(request, ServiceUnavailable(RESTARTING))
 
 
 async def _respond(request: ASGIRequest) -> HttpResponseBase:

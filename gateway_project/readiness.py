@@ -12,6 +12,8 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError
 
+from usage_app import partitions
+
 log = structlog.get_logger()
 
 
@@ -32,6 +34,17 @@ def missing() -> list[str]:
     if not _broker_answers():
         absent.append("broker")
     return absent
+
+
+def warnings() -> list[str]:
+    """What does not stop this process from serving, but wants an operator. Blocking, as `missing`.
+
+    `ledger_default_partition`: entries lie outside every month's partition.
+    """
+    try:
+        return ["ledger_default_partition"] if partitions.rows_in_default() else []
+    finally:
+        connection.close()
 
 
 def unapplied_migrations() -> bool:

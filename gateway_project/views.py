@@ -26,4 +26,5 @@ class ReadyView(AsyncAPIView):
         absent = await asyncio.to_thread(readiness.missing)
         if absent:
             raise ServiceUnavailable(f"Not ready: {', '.join(absent)}", details={"missing": absent})
-        return self.ok({"status": "ready"})
+        warnings = await asyncio.to_thread(readiness.warnings)
+        return self.ok({"status": "ready"} | ({"warnings": warnings} if warnings else {}))

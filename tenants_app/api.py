@@ -195,7 +195,7 @@ def tollgate_error(exc: Exception) -> TollgateError:
         if isinstance(exc, kinds):
             if issubclass(error, ServiceUnavailable):
                 log.warning("database_unavailable", error=type(exc).__name__)
-                return ServiceUnavailable(headers={"Retry-After": "1"})
+                return ServiceUnavailable()
             return error()
     log.error("request_failed", exc_info=exc)
     return InternalError()

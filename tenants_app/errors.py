@@ -140,3 +140,9 @@ class ServiceUnavailable(TollgateError):
 
     status_code = 503
     default_code = "service_unavailable"
+
+    def __init__(
+        self, message: str | None = None, *, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """Always says that a second later may be better."""
+        super().__init__(message, details=details, headers={"Retry-After": "1"})

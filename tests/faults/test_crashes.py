@@ -50,7 +50,7 @@ def asking(
 
 def streamed_so_far() -> list[int]:
     found = Reservation.objects.exclude(streamed_output_tokens=None)
-    return sorted(found.values_list("streamed_output_tokens", flat=True))  # type: ignore[arg-type]
+    return sorted(found.values_list("streamed_output_tokens", flat=True))
 
 
 def test_killed_process_leaves_holds_that_the_sweep_settles(servers: Servers, acme: World) -> None:

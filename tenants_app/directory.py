@@ -7,7 +7,8 @@ Whoever finds a snapshot out of date calls `discard` and looks the caller up aga
 
 import asyncio
 import operator
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -86,7 +87,7 @@ class _Question:
 
     def __init__(self, state: _Loop) -> None:
         self.tenant_ids: set[int] = set()
-        self.answer = asyncio.create_task(_answer(state, self))
+        self.answer = _shared_task(_answer(state, self))
 
 
 _cache = _Cache()
@@ -177,7 +178,7 @@ async def _load(lookup: Lookup) -> Caller | None:
     loads = _state().loads
     task = loads.get(lookup)
     if task is None:
-        task = loads[lookup] = asyncio.create_task(_read_caller(lookup))
+        task = loads[lookup] = _shared_task(_read_caller(lookup))
         task.add_done_callback(lambda done: _finish(loads, lookup, done))
     return await asyncio.shield(task)
 
@@ -239,6 +240,11 @@ async def _answer(state: _Loop, question: _Question) -> dict[int | None, int]:
         # From here on others begin the next question.
         state.question = None
         return await _reading(lambda db: configuration.read_versions(db, question.tenant_ids))
+
+
+def _shared_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that is no request's: what it opens and logs must not carry the first one's trace."""
+    return asyncio.get_running_loop().create_task(work, context=Context())
 
 
 def _finish(

@@ -1,6 +1,7 @@
 """When keys were last used: noted in memory, written in batches by the loop that noted them."""
 
 import asyncio
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import Final
 
@@ -47,7 +48,7 @@ def note_use(key_id: int) -> None:
     loop = asyncio.get_running_loop()
     if _uses.loop is not loop:
         _uses.loop = loop
-        loop.call_later(FLUSH_SECONDS, _uses.start_flush)
+        loop.call_later(FLUSH_SECONDS, _uses.start_flush, context=Context())
     _uses.noted[key_id] = datetime.now(UTC)
 
 

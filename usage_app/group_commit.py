@@ -8,6 +8,7 @@ the caller's `commit`.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -78,7 +79,8 @@ class GroupCommit(Generic[Row, Result]):
         self._waiting += 1
         if self._worker is None:
             self._taken_at = monotonic()
-            self._worker = loop.create_task(self._work())
+            # Not in the context of whoever came first: log lines would carry its tenant and trace.
+            self._worker = loop.create_task(self._work(), context=Context())
         return future
 
     async def result(self, row: Row) -> Result:

@@ -152,7 +152,7 @@ class Ledger:
         except psycopg.Error as error:
             if len(wishes) > 1:
                 return [(await self._reserve_batch([wish]))[0] for wish in wishes]
-            log.error("reserve_failed", error=str(error), request_id=str(wishes[0].request_id))
+            _log_failed_reserve(wishes[0], error)
             return [InternalError()]
         for result in results:
             if isinstance(result, Hold):
@@ -187,7 +187,7 @@ class Ledger:
             first = await self._settle_batch(rows[:middle])
             return [*first, *await self._settle_batch(rows[middle:])]
         request_id = rows[0][0].request_id
-        log.error("settle_failed", error=str(error), request_id=str(request_id))
+        log.error("settle_failed", error=str(error), requestId=str(request_id))
         await _insist(lambda db: db.execute(sql.ABANDON, [[request_id]]))
         return [InternalError()]
 
@@ -259,9 +259,11 @@ class Ledger:
         ]
         try:
             await connection.execute(sql.COUNT_REFUSALS, [orjson.dumps(rows).decode()])
-        except BaseException:
+        except _DATABASE_AWAY:
             self.refusals += counted
             raise
+        except psycopg.Error as error:
+            log.warning("refusals_lost", error=str(error), refusals=counted.total())
 
 
 _ledgers: WeakKeyDictionary[asyncio.AbstractEventLoop, Ledger] = WeakKeyDictionary()
@@ -299,6 +301,17 @@ def _as_of(counters: batches.Counters, budget: BudgetState) -> BudgetState:
         return budget
     used, held = found
     return replace(budget, used=used[budget.metric], held=held[budget.metric])
+
+
+def _log_failed_reserve(wish: Wish, error: psycopg.Error) -> None:
+    """A batch is nobody's request, so the line says whose it is."""
+    log.error(
+        "reserve_failed",
+        tenantId=wish.caller.tenant.slug,
+        traceId=wish.trace_id,
+        requestId=str(wish.request_id),
+        error=str(error),
+    )
 
 
 def _look_at(future: asyncio.Future[batches.Counters]) -> None:

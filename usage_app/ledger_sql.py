@@ -253,10 +253,13 @@ JOIN json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, metric text
     r.metric
 """
 
+# A tenant or key that was deleted meanwhile is left out: its rows would fail all the others.
 COUNT_REFUSALS = """
 INSERT INTO usage_app_refusalcount (tenant_id, api_key_id, hour, code, refusals)
 SELECT tenant_id, api_key_id, date_trunc('hour', clock_timestamp(), 'UTC'), code, refusals
 FROM json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, code text, refusals bigint)
+WHERE EXISTS (SELECT FROM tenants_app_tenant WHERE id = r.tenant_id)
+    AND (r.api_key_id IS NULL OR EXISTS (SELECT FROM tenants_app_apikey WHERE id = r.api_key_id))
 ORDER BY tenant_id, api_key_id NULLS FIRST, code
 ON CONFLICT (tenant_id, api_key_id, hour, code) DO UPDATE
 SET refusals = usage_app_refusalcount.refusals + excluded.refusals

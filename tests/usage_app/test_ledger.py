@@ -9,17 +9,17 @@ import pytest
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
-from tenants_app import directory
+from tenants_app import directory, keys
 from tenants_app.models import Tenant
 from tenants_app.snapshots import Caller
 from tenants_app.tracing import uuid7
-from tests.factories import make_budget, make_model, make_tenant
+from tests.factories import make_budget, make_key, make_model, make_tenant
 from tests.loops import run
 from usage_app import ledger
 from usage_app.admission import Demand
 from usage_app.errors import BudgetExceeded, ConfigurationChanged, RateLimited
 from usage_app.holds import Hold, Settlement, Wish, release
-from usage_app.models import LedgerEntry, Price, Reservation, UsageWindow
+from usage_app.models import LedgerEntry, Price, RefusalCount, Reservation, UsageWindow
 from usage_app.pricing import UsageFigures
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -361,3 +361,24 @@ def test_new_price_makes_every_snapshot_out_of_date(acme: Tenant) -> None:
             await ledger.reserve(wish(caller))
 
     run(main())
+
+
+def test_refusal_of_a_key_that_is_gone_stops_no_heart_and_no_reserve(acme: Tenant) -> None:
+    gone, kept = make_key(acme), make_key(acme)
+
+    async def find() -> list[Caller | None]:
+        return [await directory.by_digest(keys.digest(key.secret)) for key in (gone, kept)]
+
+    async def main(callers: list[Caller | None]) -> Hold:
+        for caller in callers:
+            assert caller is not None
+            ledger.count_refusal(caller, "model_not_allowed")
+        return await ledger.reserve(wish(await caller_of()))
+
+    callers = run(find())
+    gone.key.delete()
+    hold = run(main(callers))
+
+    assert Reservation.objects.get().id == hold.request_id
+    counted = RefusalCount.objects.values_list("api_key", "code", "refusals")
+    assert list(counted) == [(kept.key.pk, "model_not_allowed", 1)]

@@ -9,14 +9,17 @@ from django.http.response import HttpResponseBase
 
 from chat_app import completion, routing, serializers
 from chat_app.chat_stream import ChatStream
+from chat_app.errors import ModelNotAllowed, ModelUnknown
 from chat_app.schema import ChatCall, parse_chat
-from tenants_app import directory
+from tenants_app import directory, keys
 from tenants_app.api import AsyncAPIView
 from tenants_app.errors import ServiceUnavailable, TollgateError
 from usage_app import ledger
-from usage_app.errors import ConfigurationChanged
+from usage_app.errors import ConfigurationChanged, ModelUnpriced
 
 BEGIN_ATTEMPTS = 3
+# These come before the admission, which finds out whether the snapshot is current.
+SNAPSHOT_REFUSES = (ModelNotAllowed, ModelUnknown, ModelUnpriced)
 # Of a refusal's details, those that say which budget it was.
 TOLD = ("reason", "scope", "metric", "period", "limit", "used", "held")
 
@@ -43,9 +46,18 @@ class ChatView(AsyncAPIView):
                 directory.discard(self.caller)
                 await self.authenticate(request)
             except TollgateError as error:
+                if isinstance(error, SNAPSHOT_REFUSES) and await self._is_out_of_date(request):
+                    continue
                 self._note_refusal(error)
                 raise
         raise ServiceUnavailable
+
+    async def _is_out_of_date(self, request: HttpRequest) -> bool:
+        """True if the configuration has changed; `caller` then is the new one, or none: raises."""
+        if await keys.current(self.caller, request.META) is self.caller:
+            return False
+        await self.authenticate(request)
+        return True
 
     def _note_refusal(self, error: TollgateError) -> None:
         """A refused turn has no ledger entry; it is counted, and has its line in the log."""

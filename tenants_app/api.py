@@ -17,7 +17,7 @@ from django.http.response import HttpResponseBase
 from rest_framework import exceptions as drf_exceptions
 from rest_framework.views import APIView
 
-from tenants_app import directory, keys
+from tenants_app import keys
 from tenants_app.directory import Caller
 from tenants_app.errors import (
     Forbidden,
@@ -100,15 +100,20 @@ class AsyncAPIView(APIView):
 
     async def authenticate(self, request: HttpRequest) -> None:
         """Set `caller`, current and with the required scope."""
-        caller = keys.authenticate_cached(request.META) or await keys.authenticate(request.META)
-        if not self.admitted:
-            caller = await directory.ensure_current(caller)
+        meta = request.META
+        caller = keys.authenticate_cached(meta) or await keys.authenticate(meta)
+        if not self.admitted or self._lacks_scope(caller):
+            caller = await keys.current(caller, meta)
         structlog.contextvars.bind_contextvars(tenantId=caller.tenant.slug)
         if caller.key is not None:
             note_use(caller.key.id)
-            if self.required_scope and self.required_scope not in caller.key.scopes:
-                raise InsufficientScope(details={"scope": self.required_scope})
+        if self._lacks_scope(caller):
+            raise InsufficientScope(details={"scope": self.required_scope})
         self.caller = caller
+
+    def _lacks_scope(self, caller: Caller) -> bool:
+        scope, key = self.required_scope, caller.key
+        return scope is not None and key is not None and scope not in key.scopes
 
     async def authenticate_if_named(self, request: HttpRequest) -> Caller | None:
         """For public views that tell more to whom they know: the caller, if one is named."""

@@ -20,7 +20,7 @@ from django.utils import timezone
 from tenants_app import directory
 from tenants_app.configuration import By
 from tenants_app.directory import Caller, TenantSnapshot
-from tenants_app.errors import TenantMismatch, TenantSuspended, Unauthorized
+from tenants_app.errors import TenantMismatch, TenantSuspended, TollgateError, Unauthorized
 from tenants_app.models import ApiKey, Tenant
 from tenants_app.models.keys import default_scopes
 from tenants_app.models.tenants import HOST_PATTERN, SLUG_PATTERN
@@ -117,29 +117,45 @@ def pseudonym(tenant: TenantSnapshot, user_id: str) -> str:
 
 
 def authenticate_cached(meta: Mapping[str, Any]) -> Caller | None:
-    """The caller of a request if its snapshot is at hand, else None; never waits.
+    """The caller of a request if its snapshot is at hand and admits it, else None; never waits.
 
-    `meta` holds the headers as in `request.META`. Raises Unauthorized, TenantMismatch or
-    TenantSuspended.
+    `meta` holds the headers as in `request.META`. Raises Unauthorized for what is no credential.
     """
     secret = presented_secret(meta)
     by, value = _claim(meta) if secret is None else ("digest", digest(secret))
     caller = directory.cached(by, value)
-    if caller is not None:
-        _check(caller, meta)
-    return caller
+    return caller if caller is not None and _refusal(caller, meta) is None else None
 
 
 async def authenticate(meta: Mapping[str, Any]) -> Caller:
     """The caller of a request, loaded if need be.
 
-    The snapshot may be out of date: the call is admitted by the ledger, or awaits
-    `directory.ensure_current`. Raises Unauthorized, TenantMismatch, TenantSuspended, and
-    ServiceUnavailable if the database is away.
+    The snapshot may be out of date: the call is admitted by the ledger, or awaits `current`. Raises
+    Unauthorized, TenantMismatch, TenantSuspended, and ServiceUnavailable if the database is away.
     """
-    caller = authenticate_cached(meta)
-    if caller is not None:
+    caller = await _find(meta)
+    if _refusal(caller, meta) is None:
         return caller
+    # What a snapshot refuses may have been allowed since.
+    return await current(caller, meta)
+
+
+async def current(caller: Caller, meta: Mapping[str, Any]) -> Caller:
+    """The same request's caller as of now: `caller` itself if its snapshot still is the newest.
+
+    Raises as `authenticate` does.
+    """
+    newest = await directory.ensure_current(caller)
+    if newest is not caller:
+        await _find(meta)  # A rotated key has gone, though its row has not.
+    refusal = _refusal(newest, meta)
+    if refusal is not None:
+        raise refusal
+    return newest
+
+
+async def _find(meta: Mapping[str, Any]) -> Caller:
+    caller: Caller | None = None
     secret = presented_secret(meta)
     if secret is None:
         by, value = _claim(meta)
@@ -148,7 +164,6 @@ async def authenticate(meta: Mapping[str, Any]) -> Caller:
         caller = await directory.by_digest(digest(secret))
     if caller is None:
         raise Unauthorized
-    _check(caller, meta)
     return caller
 
 
@@ -186,20 +201,21 @@ def _claim(meta: Mapping[str, Any]) -> tuple[By, str]:
     raise Unauthorized
 
 
-def _check(caller: Caller, meta: Mapping[str, Any]) -> None:
-    """What may not wait for the database: expiry, the tenant that the request names, suspension."""
+def _refusal(caller: Caller, meta: Mapping[str, Any]) -> TollgateError | None:
+    """What speaks against the caller: expiry, the tenant that the request names, suspension."""
     key, tenant = caller.key, caller.tenant
     if key is not None and key.expires_at is not None and key.expires_at <= datetime.now(UTC):
-        raise Unauthorized("The API key has expired.")
+        return Unauthorized("The API key has expired.")
     named = meta.get("HTTP_X_TENANT_ID")
     if named and named != tenant.slug:
-        raise TenantMismatch
+        return TenantMismatch()
     if tenant.host_owners:
         owner = tenant.host_owners.get(_host_of(meta))
         if owner is not None and owner != tenant.id:
-            raise TenantMismatch("This host belongs to another tenant than the API key.")
+            return TenantMismatch("This host belongs to another tenant than the API key.")
     if not tenant.active:
-        raise TenantSuspended
+        return TenantSuspended()
+    return None
 
 
 def _host_of(meta: Mapping[str, Any]) -> str:

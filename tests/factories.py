@@ -1,11 +1,14 @@
 """Rows for tests: each function makes one, saved, with what a test does not name filled in."""
 
+from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
 from tenants_app import keys
 from tenants_app.keys import IssuedKey
 from tenants_app.models import Budget, Model, Route, Tenant, Upstream
+from usage_app.models import Price
 
 _numbers = count(1)
 
@@ -42,3 +45,9 @@ def make_route(model: Model, upstream: Upstream | None = None, **fields: Any) ->
 def make_budget(tenant: Tenant, metric: str, period: str, limit: Any, **fields: Any) -> Budget:
     """A limit on the tenant, or with `api_key=` on one of its keys."""
     return Budget.objects.create(tenant=tenant, metric=metric, period=period, limit=limit, **fields)
+
+
+def make_price(model: Model, **fields: str) -> Price:
+    """What a million of the model's tokens cost since the beginning of 2026, as decimal text."""
+    amounts = {name: Decimal(value) for name, value in fields.items()}
+    return Price.objects.create(model=model, valid_from=datetime(2026, 1, 1, tzinfo=UTC), **amounts)

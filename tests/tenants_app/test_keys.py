@@ -200,8 +200,9 @@ def test_key_expires_while_it_is_cached(monkeypatch: pytest.MonkeyPatch) -> None
             return soon
 
     monkeypatch.setattr(keys, "datetime", Later)
+    assert keys.authenticate_cached(meta) is None
     with pytest.raises(Unauthorized, match="expired"):
-        keys.authenticate_cached(meta)
+        authenticate(meta)
 
 
 @database

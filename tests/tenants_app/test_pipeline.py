@@ -13,14 +13,11 @@ ONE = statement("one_of_a_test", "SELECT 1")
 TWO = statement("two_of_a_test", "SELECT %s::integer")
 
 
-def test_statements_are_prepared_anew_after_psycopg_dropped_them_all() -> None:
+def test_statements_are_prepared_anew_after_they_were_dropped() -> None:
     async def main() -> list[pipeline.Rows]:
         async with pool().connection() as connection:
             await pipeline.run(connection, (ONE, ()))
-            for _ in range(10):
-                await connection.execute("SELECT 2 WHERE %s", [True])
-            await connection.execute("BEGIN")
-            await connection.rollback()
+            await connection.execute("DEALLOCATE ALL")
             return await pipeline.run(connection, (pipeline.BEGIN, ()), (ONE, ()), (TWO, [b"2"]))
 
     assert run(main()) == [[], [(b"1",)], [(b"2",)]]

@@ -2,32 +2,38 @@
 §7.1).
 """
 
-from collections.abc import AsyncIterator
-from datetime import UTC
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import orjson
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 
 from chat_app import sse
 from chat_app.chat_stream import ChatStream
 from chat_app.event_stream import EventStreamResponse
 from tenants_app.api import envelope, error_object, json_response
-from tenants_app.errors import ServiceUnavailable
+from tenants_app.errors import ServiceUnavailable, TollgateError
 from usage_app.errors import amount
 from usage_app.holds import BudgetState
+
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 
 def streamed(stream: ChatStream) -> EventStreamResponse:
     """The event stream, with what is known at its start in the headers."""
     response = EventStreamResponse(ChatEvents(stream))
-    _set_headers(response, stream, at_start=True)
-    return response
+    return _with_headers(response, _known_headers(stream))
 
 
 async def whole(stream: ChatStream) -> HttpResponse:
     """The answer as one JSON body. Raises what the upstream's failure is told as."""
-    text = await stream.collect()
+    try:
+        text = await stream.collect()
+    except TollgateError as error:
+        error.headers |= _known_headers(stream)
+        raise
     data = {
         "sessionId": str(stream.turn.call.session_id),
         "message": text,
@@ -39,8 +45,7 @@ async def whole(stream: ChatStream) -> HttpResponse:
     if stream.budget is not None:
         data["budget"] = budget_json(stream.budget)
     response = json_response(envelope(data, stream.turn.trace.body_id))
-    _set_headers(response, stream, at_start=False)
-    return response
+    return _with_headers(response, _known_headers(stream) | _settled_headers(stream))
 
 
 class ChatEvents:
@@ -85,7 +90,6 @@ def _closing_frames(stream: ChatStream) -> bytes:
 
 def budget_json(budget: BudgetState) -> dict[str, Any]:
     """A budget as clients see it; money is exact text."""
-    resets_at = budget.resets_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return {
         "scope": budget.scope,
         "metric": budget.metric,
@@ -94,7 +98,7 @@ def budget_json(budget: BudgetState) -> dict[str, Any]:
         "used": amount(budget.metric, budget.used),
         "held": amount(budget.metric, budget.held),
         "remaining": amount(budget.metric, budget.remaining),
-        "resetsAt": resets_at,
+        "resetsAt": _instant(budget.resets_at),
     }
 
 
@@ -113,37 +117,49 @@ def _usage(stream: ChatStream) -> dict[str, Any]:
     told: dict[str, Any] = {"modelId": model, "tokensIn": stream.turn.estimated_input}
     if stream.relayed_tokens:
         told["tokensOut"] = usage.output
-        told["totalTokens"] = usage.total
+        told["totalTokens"] = told["tokensIn"] + usage.output
     told["latencyMs"] = stream.latency_ms
     if usage.total:
         told["charged"] = usage.total
     return told
 
 
-def _set_headers(
-    response: HttpResponse | EventStreamResponse, stream: ChatStream, *, at_start: bool
-) -> None:
-    """Set what is known: on a stream the estimate of its input, else the settled figures."""
-    hold = stream.hold
-    response["x-model-id"] = stream.candidate.model.public_id
-    response["x-model-reason"] = stream.candidate.reason
-    if at_start:
-        response["x-tokens-in"] = str(stream.turn.estimated_input)
-    else:
-        response["x-tokens-in"] = str(stream.usage.input)
-        response["x-tokens-out"] = str(stream.usage.output)
-        response["x-tokens-total"] = str(stream.usage.total)
-        response["x-ai-latency-ms"] = str(stream.latency_ms)
-        response["x-usage-source"] = stream.usage_source
-    response["x-max-tokens-applied"] = str(stream.max_tokens)
-    if hold.rate is not None:
-        response["x-ratelimit-limit"] = str(hold.rate.limit)
-        response["x-ratelimit-remaining"] = str(hold.rate.remaining)
-        response["x-ratelimit-reset"] = str(hold.rate.reset_seconds)
-    budget = stream.budget
-    if budget is not None:
-        response["x-budget-limit"] = str(amount(budget.metric, budget.limit))
-        response["x-budget-remaining"] = str(amount(budget.metric, budget.remaining))
-        response["x-budget-resets-at"] = (
-            budget.resets_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        )
+def _known_headers(stream: ChatStream) -> dict[str, str]:
+    """What is known once a candidate has answered or all have failed."""
+    headers = {
+        "x-model-id": stream.candidate.model.public_id,
+        "x-model-reason": stream.candidate.reason,
+        "x-tokens-in": str(stream.turn.estimated_input),
+    }
+    if stream.max_tokens < stream.turn.wanted_output:
+        headers["x-max-tokens-applied"] = str(stream.max_tokens)
+    if (rate := stream.hold.rate) is not None:
+        headers["x-ratelimit-limit"] = str(rate.limit)
+        headers["x-ratelimit-remaining"] = str(rate.remaining)
+        headers["x-ratelimit-reset"] = str(rate.reset_seconds)
+    if (budget := stream.budget) is not None:
+        headers["x-budget-limit"] = str(amount(budget.metric, budget.limit))
+        headers["x-budget-remaining"] = str(amount(budget.metric, budget.remaining))
+        headers["x-budget-resets-at"] = _instant(budget.resets_at)
+    return headers
+
+
+def _settled_headers(stream: ChatStream) -> dict[str, str]:
+    """What is known at the end."""
+    return {
+        "x-tokens-in": str(stream.usage.input),
+        "x-tokens-out": str(stream.usage.output),
+        "x-tokens-total": str(stream.usage.total),
+        "x-ai-latency-ms": str(stream.latency_ms),
+        "x-usage-source": stream.usage_source,
+    }
+
+
+def _with_headers(response: Response, headers: Mapping[str, str]) -> Response:
+    for name, value in headers.items():
+        response.headers[name] = value
+    return response
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -50,10 +50,14 @@ class Turn:
             metadata=self.call.metadata,
         )
 
+    @property
+    def wanted_output(self) -> int:
+        """The answer's longest length in tokens, before any cap is put on it."""
+        return self.call.max_tokens or self.candidates[0].model.default_output
+
     def demand(self) -> Demand:
         """The most it may come to with any of its candidates: a fallback needs no second hold."""
-        model = self.candidates[0].model
-        wanted = min(self.call.max_tokens or model.default_output, model.max_output)
+        wanted = min(self.wanted_output, self.candidates[0].model.max_output)
         ratios = {c.model.hold_bytes_per_token: c.model for c in self.candidates}
         quotes = [rates for rates in self.quotes.values() if rates is not None]
         return Demand(

@@ -18,7 +18,7 @@ from psycopg_pool import PoolTimeout
 
 from chat_app.schema import Message
 from tenants_app import pipeline
-from tenants_app.database import pool
+from tenants_app.database import retried
 from tenants_app.directory import Caller
 from tenants_app.errors import ServiceUnavailable
 from tenants_app.pipeline import statement
@@ -156,8 +156,7 @@ async def _read(rows: Sequence[tuple[int, UUID, int]]) -> Sequence[tuple[Message
         {"n": n, "tenant_id": tenant, "session_id": session, "take": take}
         for n, (tenant, session, take) in enumerate(rows)
     ]
-    async with pool().connection() as connection:
-        (answer,) = await pipeline.run(connection, (_READ, [orjson.dumps(wanted)]))
+    (answer,) = await retried(lambda db: pipeline.run(db, (_READ, [orjson.dumps(wanted)])))
     found = {int(n): tuple(Message(*m) for m in orjson.loads(messages)) for n, messages in answer}
     return [found.get(n, ()) for n in range(len(rows))]
 
@@ -174,6 +173,6 @@ async def _write(turns: Sequence[_Turn]) -> Sequence[None]:
         for message in turn.messages
     ]
     numbered = [row | {"n": n} for n, row in enumerate(rows)]
-    async with pool().connection() as connection:
-        await pipeline.run(connection, (_APPEND, [orjson.dumps(numbered)]))
+    # Of what was written by a connection that is lost in that moment there may be two.
+    await retried(lambda db: pipeline.run(db, (_APPEND, [orjson.dumps(numbered)])))
     return [None] * len(turns)

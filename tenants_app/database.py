@@ -4,13 +4,14 @@ Everything sync uses Django's own connection. This module makes no statements.
 """
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import connections
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 POOL_MIN: Final = 1
 POOL_MAX: Final = 8
@@ -22,6 +23,7 @@ LOCK_TIMEOUT_MS: Final = 1_000
 # soon as it had prepared anything itself, and the batches' statements would be gone.
 NEVER: Final = 2**31
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 Connection = AsyncConnection[Row]
 
@@ -55,6 +57,23 @@ async def close() -> None:
     existing = _pools.pop(asyncio.get_running_loop(), None)
     if existing is not None:
         await existing.close()
+
+
+async def retried(work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Do on a pooled connection what may be done twice: again on a live one if the first was lost.
+
+    Every connection that waits in the pool when Postgres restarts is dead, up to `POOL_MAX` of
+    them. Raises OperationalError when there is no database, and what the work raises.
+    """
+    try:
+        async with pool().connection() as connection:
+            return await work(connection)
+    except PoolTimeout:
+        raise
+    except OperationalError:
+        await pool().check()
+    async with pool().connection() as connection:
+        return await work(connection)
 
 
 def _make_pool() -> Pool:

@@ -13,11 +13,10 @@ from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from tenants_app import configuration
 from tenants_app.configuration import By, Catalogue, Known
-from tenants_app.database import Connection, pool
+from tenants_app.database import Connection, retried
 from tenants_app.errors import ServiceUnavailable, TenantSuspended, Unauthorized
 from tenants_app.snapshots import (
     Caller,
@@ -259,17 +258,12 @@ def _finish(
 
 
 async def _reading(work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Read on a pooled connection; once more on a fresh one if the server had closed it."""
+    """Read on a pooled connection, by a bounded number of loaders."""
     async with _state().slots:
-        for attempt in range(2):
-            try:
-                async with pool().connection() as connection:
-                    return await work(connection)
-            except OperationalError as error:
-                if attempt or isinstance(error, PoolTimeout):
-                    raise ServiceUnavailable from error
-                await pool().check()
-    raise AssertionError("unreachable")
+        try:
+            return await retried(work)
+        except OperationalError as error:
+            raise ServiceUnavailable from error
 
 
 def _state() -> _Loop:

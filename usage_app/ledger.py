@@ -21,7 +21,7 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
-from tenants_app.database import pool
+from tenants_app.database import pool, retried
 from tenants_app.directory import Caller
 from tenants_app.errors import InternalError, ServiceUnavailable
 from usage_app import ledger_batches as batches
@@ -241,13 +241,16 @@ class Ledger:
             for hold in self.open_holds.values()
             if hold.streamed_output_tokens is not None
         ]
-        async with pool().connection() as connection:
+
+        async def beat(connection: batches.Connection) -> None:
             name = (self.process_id, socket.gethostname(), os.getpid())
             await connection.execute(sql.HEARTBEAT, name)
             if streams:
                 ids = [stream["id"] for stream in streams]
                 await connection.execute(sql.CHECKPOINT, [orjson.dumps(streams).decode(), ids])
             await self._write_refusals(connection)
+
+        await retried(beat)
 
     async def _write_refusals(self, connection: batches.Connection) -> None:
         counted, self.refusals = self.refusals, Counter()
@@ -293,6 +296,7 @@ async def _insist(work: Callable[[batches.Connection], Awaitable[T]]) -> T:
             log.warning("settle_delayed", error=type(error).__name__)
             await asyncio.sleep(delay)
             delay = min(delay * 2, 1.0)
+            await pool().check()
 
 
 def _as_of(counters: batches.Counters, budget: BudgetState) -> BudgetState:

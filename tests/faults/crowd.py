@@ -6,7 +6,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -22,13 +22,14 @@ CLIENT_SECONDS = 60.0
 class Ending:
     """How one request of a crowd ended: its status, its error's code, and a stream's frames.
 
-    Status 0: the connection broke before there was an answer.
+    Status 0: the connection broke before there was an answer. `id` is the ledger's for it.
     """
 
     status: int
     code: str | None = None
     frames: Sequence[Frame] = ()
     left: bool = False
+    id: str = ""
 
     @property
     def outcome(self) -> tuple[int, str | None]:
@@ -91,7 +92,8 @@ async def request(
                 await response.content.readany()
                 response.close()
                 return Ending(200, left=True)
-            return ending(response.status, await response.text())
+            request_id = response.headers.get("x-request-id", "")
+            return replace(ending(response.status, await response.text()), id=request_id)
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
         return Ending(0)
 

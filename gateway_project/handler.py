@@ -247,6 +247,14 @@ class _Pace:
                     self._hangup.now()
                 await asyncio.sleep(KEEP_ALIVE_SECONDS)
             elif now - self._last_sent >= KEEP_ALIVE_SECONDS:
-                await self.send(KEEP_ALIVE)
+                await self._break_silence()
             else:
                 await asyncio.sleep(KEEP_ALIVE_SECONDS - (now - self._last_sent))
+
+    async def _break_silence(self) -> None:
+        """Nobody watches the watcher, so its own sending is bounded here."""
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await self.send(KEEP_ALIVE)
+        except TimeoutError:
+            self._hangup.now()

@@ -14,7 +14,7 @@ from tenants_app.keys import IssuedKey
 from tenants_app.models import ApiKey, TenantHost
 from tests.chat_app.contract import house, playing
 from tests.factories import make_budget, make_key, make_model, make_route, make_upstream
-from tests.live import Server, Servers
+from tests.live import Server
 from tests.loopback import Loopback
 
 pytestmark = pytest.mark.xdist_group("live")
@@ -221,22 +221,6 @@ def test_a_mapped_host_must_agree(live: Server, loopback: Loopback) -> None:
     assert answer.json()["error"]["code"] == "tenant_mismatch"
     for key, host in ((globex.key, "globex.example"), (acme.key, "other.example")):
         assert live.chat(key, {"message": 1}, host=host).status_code == 400
-
-
-def test_a_trusted_edge_names_the_tenant(servers: Servers, loopback: Loopback) -> None:
-    trusting = servers(GATEWAY_TRUST_TENANT_HEADER="true")
-    acme = house(loopback)
-    house(loopback, slug="globex")
-    TenantHost.objects.create(tenant=acme.tenant, host="acme.example")
-    bad = {"message": 1}
-    assert trusting.chat(None, bad, x_tenant_id="acme").status_code == 400
-    assert trusting.chat(None, bad, host="acme.example").status_code == 400
-    assert trusting.chat(None, bad, x_tenant_id="nobody").status_code == 401
-    assert trusting.chat(None, bad).status_code == 401
-    mismatch = trusting.chat(None, bad, x_tenant_id="globex", host="acme.example")
-    assert (mismatch.status_code, mismatch.json()["error"]["code"]) == (403, "tenant_mismatch")
-    # A key still is the one that counts.
-    assert trusting.chat(acme.key, bad, x_tenant_id="globex").status_code == 403
 
 
 def test_a_key_without_the_scope(live: Server, loopback: Loopback) -> None:

@@ -2,21 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection as django_connection
+from django.utils import timezone
 
 from tenants_app import pipeline
+from tenants_app.database import pool
 from tenants_app.errors import ServiceUnavailable
 from tenants_app.models import Tenant
-from tests.factories import make_budget, make_tenant
+from tests.factories import make_budget, make_model, make_tenant
 from tests.loops import run
 from tests.usage_app.test_ledger import caller_of, used, windows, wish
 from usage_app import ledger, ledger_sync
 from usage_app import ledger_sql as sql
-from usage_app.models import LedgerEntry, Reservation
+from usage_app.models import LedgerEntry, Price, Reservation, UsageWindow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,3 +152,46 @@ def test_settlement_that_the_books_refuse_is_left_to_the_sweep(
     assert Reservation.objects.get().process_id is None
     assert ledger_sync.expire(silence=timedelta()) == 1
     assert windows()["day"] == (3, 42 + 42 + 100, 0, 0)
+
+
+@pytest.mark.parametrize("tokens", [250, 30])
+def test_settlement_after_the_sweep_moves_the_windows_by_the_difference(
+    acme: Tenant, tokens: int
+) -> None:
+    make_budget(acme, "requests", "concurrent", 5)
+    price = Price.objects.create(model=make_model(), valid_from=timezone.now(), input=1, output=2)
+
+    async def main() -> None:
+        hold = await ledger.reserve(replace(wish(await caller_of()), price_id=price.id))
+        async with pool().connection() as connection:
+            await connection.execute("UPDATE usage_app_reservation SET process_id = NULL")
+        assert await asyncio.to_thread(swept) == 1
+        for _ in range(2):
+            await ledger.settle(hold, used(hold, tokens, cost=tokens))
+
+    run(main())
+
+    expired, late = LedgerEntry.objects.order_by("settled_at")
+    assert (expired.kind, expired.outcome, expired.total_tokens) == ("usage", "expired", 100)
+    assert (late.kind, late.corrects, late.created_at) == (
+        "adjustment",
+        expired.id,
+        expired.created_at,
+    )
+    assert (late.total_tokens, late.held_tokens) == (tokens - 100, 0)
+    assert (expired.cost, late.cost) == (Decimal("0.00019"), Decimal(tokens - 1_900_000) / 10**10)
+    assert {row.cost for row in UsageWindow.objects.exclude(period="concurrent")} == {
+        Decimal(tokens) / 10**10
+    }
+    assert windows() == {
+        "day": (1, tokens, 0, 0),
+        "month": (1, tokens, 0, 0),
+        "concurrent": (0, 0, 0, 0),
+    }
+
+
+def swept() -> int:
+    try:
+        return ledger_sync.expire(silence=timedelta())
+    finally:
+        django_connection.close()

@@ -96,7 +96,7 @@ def test_ready_says_what_is_missing(live: Server) -> None:
     broker.mkdir(parents=True, exist_ok=True)
     assert missing(live) == []
 
-    newest = MigrationRecorder.Migration.objects.order_by("-id")[0]  # type: ignore[misc]
+    newest = MigrationRecorder.Migration.objects.order_by("-id")[0]
     newest.delete()
     try:
         assert missing(live) == ["migrations"]

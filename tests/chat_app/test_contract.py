@@ -10,11 +10,20 @@ import httpx
 import pytest
 
 from chat_app.models import ChatMessage
-from tests.chat_app.contract import HELLO_TOKENS, USAGE, entry_of, house, playing, without
+from tests.chat_app.contract import (
+    HELLO_TOKENS,
+    PROVIDER_TOKEN,
+    USAGE,
+    entry_of,
+    house,
+    playing,
+    without,
+)
 from tests.factories import make_budget, make_price
 from tests.live import Server, Servers, frames
 from tests.loopback import Loopback
-from tests.loopback_plays import TEXT
+from tests.loopback_plays import DONE, STOP, TEXT, USAGE_CHUNK, failure, words
+from tests.loopback_plays import stream as event_stream
 
 pytestmark = pytest.mark.xdist_group("live")
 
@@ -380,3 +389,57 @@ def test_what_the_client_says_about_itself_is_on_the_entry(
     assert loopback.last.body["temperature"] == 0.5
     assert loopback.last.body["user"] == entry.user_hash
     assert b"ann@example.org" not in loopback.last.raw
+
+
+# --- what is passed on and collected ------------------------------------------------------------
+
+
+def test_the_upstream_is_told_whose_call_it_is(live: Server, loopback: Loopback) -> None:
+    acme = house(loopback)
+    acme.fall_back_to(playing(loopback, "crlf"))
+    loopback.plays["good"] = failure(500, "no")
+
+    live.chat(acme.key, {"sessionId": SESSION, "stream": True}, x_trace_id="trace-1")
+
+    told = [
+        {k: v for k, v in asked.headers.items() if k.startswith("x-tollgate-")}
+        for asked in loopback.requests
+    ]
+    known = {
+        "x-tollgate-tenant-id": "acme",
+        "x-tollgate-trace-id": "trace-1",
+        "x-tollgate-session-id": SESSION,
+    }
+    assert told == [known | {"x-tollgate-route": route} for route in ("good", "crlf")]
+    assert {asked.headers["authorization"] for asked in loopback.requests} == {
+        f"Bearer {PROVIDER_TOKEN}"
+    }
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_latency_and_tokens_are_told_logged_and_kept(
+    live: Server, loopback: Loopback, *, stream: bool
+) -> None:
+    acme = house(loopback)
+    pauses = [0.05, *(step for word in words() for step in (word, 0.02))]
+    if stream:
+        loopback.plays["good"] = event_stream(*pauses, STOP, USAGE_CHUNK, DONE)
+
+    answer = live.chat(acme.key, {"stream": stream})
+
+    usage = frames(answer.text)[-1][1]["usage"] if stream else answer.json()["data"]["usage"]
+    entry = entry_of(answer)
+    (line,) = live.logs("chat")
+    kept = (entry.input_tokens, entry.output_tokens, entry.total_tokens)
+    assert kept == (10, 6, 16) == (usage["tokensIn"], usage["tokensOut"], usage["totalTokens"])
+    assert (line["tokensIn"], line["tokensOut"]) == (10, 6)
+    assert (entry.latency_ms, entry.ttft_ms) == (usage["latencyMs"], usage["ttftMs"])
+    assert (line["latencyMs"], line["ttftMs"]) == (usage["latencyMs"], usage["ttftMs"])
+    assert 0 <= usage["ttftMs"] <= usage["latencyMs"]
+    if stream:
+        assert usage["ttftMs"] >= 50
+        assert usage["latencyMs"] >= usage["ttftMs"] + 50
+    else:
+        assert answer.headers["x-ai-latency-ms"] == str(usage["latencyMs"])
+    day = live.get("/usage", acme.key).json()["data"]["totals"]
+    assert (day["requests"], day["tokensIn"], day["tokensOut"]) == (1, 10, 6)

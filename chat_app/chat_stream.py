@@ -60,6 +60,7 @@ class ChatStream:
         self._opened: Opened | None = None
         self._reported: UsageFigures | None = None
         self._relayed_characters = 0
+        self.is_settled = False
         self._ended = False
         self._texts = self._relay()
 
@@ -176,6 +177,7 @@ class ChatStream:
         remembered = sessions.append(self.turn.caller, self.turn.call.session_id, said)
         try:
             self.budget = await ledger.settle(self.hold, self._settlement(end))
+            self.is_settled = True
         except TollgateError as error:
             self.error = self.error or error
         if remembered is not None:

@@ -119,7 +119,7 @@ def _usage(stream: ChatStream) -> dict[str, Any]:
         told["tokensOut"] = usage.output
         told["totalTokens"] = told["tokensIn"] + usage.output
     told["latencyMs"] = stream.latency_ms
-    if usage.total:
+    if usage.total and stream.is_settled:
         told["charged"] = usage.total
     return told
 

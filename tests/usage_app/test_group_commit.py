@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -184,3 +185,19 @@ def test_callers_of_a_slow_batch_are_told_and_their_rows_are_written_all_the_sam
         assert recorder.batches == [["a1"], ["b1"]]
 
     run(main())
+
+
+def test_a_batch_runs_in_nobody_s_context() -> None:
+    trace: ContextVar[str] = ContextVar("trace", default="nobody's")
+    seen: list[str] = []
+
+    async def commit(rows: Sequence[str]) -> Sequence[str]:
+        seen.append(trace.get())
+        return rows
+
+    async def main() -> None:
+        trace.set("the first one's")
+        await GroupCommit(commit, group=len).submit("row")
+
+    run(main())
+    assert seen == ["nobody's"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import pytest_django
 
 from gateway_project.embedded.account import Account, place_for
 from gateway_project.embedded.postgres import Postgres
@@ -59,11 +60,18 @@ def loopback(running_loopback: Loopback) -> Loopback:
 
 @pytest.fixture(scope="module")
 def running_servers(
-    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+    django_db_setup: None,
+    django_db_blocker: pytest_django.DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Servers]:
+    from usage_app.models import GatewayProcess
+
     servers = Servers(tmp_path_factory.mktemp("servers"))
     yield servers
     servers.close()
+    # Their last heartbeats came after the last test had emptied the tables.
+    with django_db_blocker.unblock():
+        GatewayProcess.objects.all().delete()
 
 
 @pytest.fixture

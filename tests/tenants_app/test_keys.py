@@ -36,7 +36,7 @@ def no_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise AssertionError("a connection was asked for")
 
-    monkeypatch.setattr(directory, "pool", refuse)
+    monkeypatch.setattr("tenants_app.database.pool", refuse)
 
 
 def test_key_has_the_form_that_scanners_know() -> None:
@@ -146,7 +146,7 @@ def test_second_request_is_answered_without_a_query(monkeypatch: pytest.MonkeyPa
     meta = bearer(make_key(make_tenant()).secret)
     assert keys.authenticate_cached(meta) is None
     caller = authenticate(meta)
-    monkeypatch.setattr(directory, "pool", None)
+    monkeypatch.setattr("tenants_app.database.pool", None)
     assert keys.authenticate_cached(meta) is caller
     assert authenticate(meta) is caller
 

@@ -27,7 +27,7 @@ from tenants_app.errors import InternalError, ServiceUnavailable
 from usage_app import ledger_batches as batches
 from usage_app import ledger_sql as sql
 from usage_app.admission import Refusal
-from usage_app.errors import refused
+from usage_app.errors import ConfigurationChanged, refused
 from usage_app.group_commit import GroupCommit, Overdue, Overloaded, unbounded
 from usage_app.holds import BudgetState, Hold, Settlement, Wish, release, unconfirmed
 from usage_app.scopes import Scopes
@@ -152,6 +152,8 @@ class Ledger:
         except psycopg.Error as error:
             if len(wishes) > 1:
                 return [(await self._reserve_batch([wish]))[0] for wish in wishes]
+            if isinstance(error, psycopg.errors.ForeignKeyViolation):
+                return [ConfigurationChanged()]  # its tenant or key is gone
             _log_failed_reserve(wishes[0], error)
             return [InternalError()]
         for result in results:

@@ -363,6 +363,24 @@ def test_new_price_makes_every_snapshot_out_of_date(acme: Tenant) -> None:
     run(main())
 
 
+def test_caller_that_is_gone_is_out_of_date_and_fails_nobody_else(acme: Tenant) -> None:
+    gone = make_tenant("gone")
+
+    async def find() -> list[Caller]:
+        return [await caller_of("gone"), await caller_of()]
+
+    async def main(callers: list[Caller]) -> list[Hold | BaseException]:
+        reserving = [ledger.reserve(wish(caller)) for caller in callers]
+        return await asyncio.gather(*reserving, return_exceptions=True)
+
+    callers = run(find())
+    gone.delete()
+    refused, held = run(main(callers))
+
+    assert isinstance(refused, ConfigurationChanged)
+    assert isinstance(held, Hold)
+
+
 def test_refusal_of_a_key_that_is_gone_stops_no_heart_and_no_reserve(acme: Tenant) -> None:
     gone, kept = make_key(acme), make_key(acme)
 

@@ -180,10 +180,11 @@ class ChatStream:
             self.is_settled = True
         except TollgateError as error:
             self.error = self.error or error
+        finally:
+            self._log(end)
         if remembered is not None:
             with suppress(Exception):  # it was logged, and costs context, not money
                 await remembered
-        self._log(end)
 
     def _charge(self, end: End) -> None:
         """What the answer came to: the provider's word, or what was relayed, or nothing."""

@@ -1,11 +1,13 @@
-"""An answer that the books could not take in: told in the stream, and nothing claimed."""
+"""Answers that the books cannot take in, or not in time: told, logged, and nothing claimed."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from structlog.typing import EventDict
 
 from chat_app import completion, gateway, serializers, sessions
 from chat_app.schema import ChatCall
@@ -53,3 +55,29 @@ def test_answer_that_cannot_be_settled_ends_in_an_error_without_a_charge(
     }
     assert set(done) == {"done", "usage"}
     assert set(done["usage"]) == {"modelId", "tokensIn", "tokensOut", "totalTokens", "latencyMs"}
+
+
+def test_client_that_leaves_while_the_entry_is_written_has_its_line_in_the_log(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settling = asyncio.Event()
+
+    async def wait_for_ever(*_arguments: Any) -> Any:
+        settling.set()
+        await asyncio.Event().wait()
+
+    async def leave() -> None:
+        answering = asyncio.create_task(answer_to_hello())
+        await settling.wait()
+        answering.cancel()
+        await asyncio.wait([answering])
+
+    monkeypatch.setattr(ledger, "settle", wait_for_ever)
+    model = make_model("demo-echo")
+    make_route(model)
+    make_tenant("acme", default_model=model)
+
+    run(leave())
+
+    (line,) = [line for line in logs if line["event"] == "chat"]
+    assert (line["tenantId"], line["outcome"]) == ("acme", "ok")

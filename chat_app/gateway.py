@@ -1,7 +1,7 @@
 """The one way to a model: tries candidates in order until one answers, and records every attempt.
 
 Falls back only before the first byte; what comes after it is the caller's stream. Chooses no model
-(routing.py), charges nothing (completion.py), and speaks to no upstream itself (providers/).
+(routing.py), charges nothing (chat_stream.py), and speaks to no upstream itself (providers/).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A turn in the words of HTTP: its headers, its JSON body and the frames of its stream (design
-§7.1).
+"""A turn in the words of HTTP: its headers, its JSON body and the frames of its stream, as
+docs/reference/api.md and docs/streaming.md promise them.
 """
 
 from collections.abc import AsyncIterator, Mapping

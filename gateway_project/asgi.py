@@ -48,7 +48,7 @@ def spare_the_collector() -> None:
     """Keep the garbage collector from walking through all of Django again and again.
 
     What was imported stays for good, and a request makes few cycles: together a fifth of a plain
-    answer's CPU (docs/performance.md).
+    answer's CPU, as `./dev bench` measures it.
     """
     gc.collect()
     gc.freeze()

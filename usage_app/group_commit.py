@@ -70,7 +70,7 @@ class GroupCommit(Generic[Row, Result]):
         self._worker: asyncio.Task[None] | None = None
 
     def submit(self, row: Row) -> asyncio.Future[Result]:
-        """Queue a row, before any await; the future ends with its own result. Raises Overloaded."""
+        """Queue a row, before any await; the future ends as `result` does. Raises Overloaded."""
         if self._waiting >= self._bounds.waiting or self._is_stuck():
             raise Overloaded
         loop = asyncio.get_running_loop()
@@ -84,7 +84,7 @@ class GroupCommit(Generic[Row, Result]):
         return future
 
     async def result(self, row: Row) -> Result:
-        """Queue a row and wait for its result. Raises Overloaded.
+        """Queue a row and wait for its result. Raises Overloaded, Overdue, or the row's error.
 
         A caller who is cancelled in the very moment its result comes leaves it to `abandoned`, too.
         """

@@ -57,7 +57,8 @@ async def settle(hold: Hold, settlement: Settlement) -> BudgetState | None:
 
     The row is queued before the first await, so it is written even if the caller is cancelled.
     Repeated, it changes nothing. Raises ServiceUnavailable when the entry is not durable within
-    `SETTLE_WAIT_SECONDS` (it is still tried for).
+    `SETTLE_WAIT_SECONDS` (it is still tried for), and InternalError when the database refuses it
+    (the hold is left to the sweep).
     """
     return await current().settle(hold, settlement)
 

@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 from tenants_app.admin.pages import ModelAdmin
 from tenants_app.admin.tenants import TenantAdmin
 from tenants_app.models import Tenant
-from usage_app import overview
+from usage_app import overview, selectors
 
 if TYPE_CHECKING:
     StaffAdmin = DjangoUserAdmin[User]
@@ -60,7 +60,7 @@ def _on_the_books(request: HttpRequest, obj: Model | None) -> bool:
         return False
     known: dict[int, bool] = request.__dict__.setdefault("tenants_on_the_books", {})
     if obj.pk not in known:
-        known[obj.pk] = overview.has_usage(obj)
+        known[obj.pk] = selectors.has_usage(obj)
     return known[obj.pk]
 
 

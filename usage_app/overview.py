@@ -1,4 +1,6 @@
-"""What is going on now, read cheaply: windows, holds and heartbeats, never the ledger."""
+"""What is going on now, read cheaply: windows, holds and heartbeats, of the ledger only the count
+of entries that lie outside every month.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,17 +12,16 @@ from django.utils import timezone
 
 from tenants_app.models import Tenant
 from usage_app import partitions
-from usage_app.models import GatewayProcess, LedgerEntry, Price, Reservation, UsageWindow
+from usage_app.ledger_sync import SILENCE
+from usage_app.models import GatewayProcess, Reservation, UsageWindow
 
 BUSIEST = 5
-# The sweep takes the holds of a process that was silent for so long.
-SILENCE = timedelta(seconds=30)
 # Older rows of processes are of the past and not worth a warning.
 FORGOTTEN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Counters:
     """What was used in one period, and what is held."""
 
     requests: int
@@ -59,8 +60,8 @@ class Process:
 class Overview:
     """The state of things."""
 
-    today: Figures
-    month: Figures
+    today: Counters
+    month: Counters
     busiest: list[Busy]
     open_holds: int
     oldest_hold: datetime | None
@@ -74,8 +75,8 @@ def now() -> Overview:
     day = current(UsageWindow.Period.DAY, moment)
     holds = Reservation.objects.aggregate(count=Count("id"), oldest=Min("created_at"))
     return Overview(
-        today=figures(day),
-        month=figures(current(UsageWindow.Period.MONTH, moment)),
+        today=counters(day),
+        month=counters(current(UsageWindow.Period.MONTH, moment)),
         busiest=busiest(day),
         open_holds=holds["count"],
         oldest_hold=holds["oldest"],
@@ -98,12 +99,12 @@ def current(period: str, moment: datetime) -> QuerySet[UsageWindow]:
     )
 
 
-def figures(windows: QuerySet[UsageWindow]) -> Figures:
+def counters(windows: QuerySet[UsageWindow]) -> Counters:
     """The windows' sums."""
     names = ("requests", "tokens", "cost", "held_requests", "held_tokens")
     sums: dict[str, Any] = windows.aggregate(**{f"all_{name}": Sum(name) for name in names})
     values: dict[str, Any] = {name: sums[f"all_{name}"] or Decimal(0) for name in names}
-    return Figures(**values)
+    return Counters(**values)
 
 
 def busiest(windows: QuerySet[UsageWindow]) -> list[Busy]:
@@ -132,16 +133,3 @@ def processes(moment: datetime) -> list[Process]:
         state = "alive" if alive else "stuck" if row.id in holders else "stopped"
         found.append(Process(str(row), row.started_at, row.heartbeat_at, state))
     return found
-
-
-def has_usage(tenant: Tenant) -> bool:
-    """Whether the books count days for this tenant; its time zone is frozen then."""
-    return bool(UsageWindow.objects.for_tenant(tenant).exists())
-
-
-def is_used(price: Price) -> bool:
-    """Whether an entry or a hold was charged at this price; it is frozen then."""
-    if Reservation.objects.filter(price=price).exists():
-        return True
-    entries = LedgerEntry.objects.filter(price=price, created_at__gte=price.valid_from)
-    return entries.exists()

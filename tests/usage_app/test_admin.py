@@ -114,7 +114,7 @@ def test_price_used_between_opening_and_saving_is_refused_in_words(
         model=make_model(), valid_from=timezone.now() - timedelta(days=1), input=1, output=2
     )
     make_books(acme, None, price)
-    monkeypatch.setattr("usage_app.overview.is_used", lambda _price: False)
+    monkeypatch.setattr("usage_app.selectors.is_used", lambda _price: False)
     url = url_of(Price, "change", price.pk)
     response = client.post(url, form_of(client.get(url)) | {"input": "9"})
     (error,) = response.context["adminform"].form.errors["__all__"]

@@ -9,7 +9,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from tenants_app.admin.pages import ConfigurationAdmin, PlainDecimalField, WordedForm, display
-from usage_app import overview
+from usage_app import selectors
 from usage_app.admin.books import money
 from usage_app.models import Price
 from usage_app.pricing import PRICE_DECIMALS
@@ -109,5 +109,5 @@ def _frozen(request: HttpRequest, obj: Model | None) -> bool:
         return False
     known: dict[int, bool] = request.__dict__.setdefault("used_prices", {})
     if obj.pk not in known:
-        known[obj.pk] = overview.is_used(obj)
+        known[obj.pk] = selectors.is_used(obj)
     return known[obj.pk]

@@ -17,7 +17,7 @@ from chat_app.routing import Candidate, Deployment
 from chat_app.schema import ChatCall, Message
 from chat_app.turn import Quotes, Turn, affordable
 from tenants_app import keys
-from tenants_app.directory import Caller
+from tenants_app.snapshots import Caller
 from tenants_app.tracing import Trace
 from usage_app import ledger, pricebook
 

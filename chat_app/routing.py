@@ -15,7 +15,7 @@ from chat_app.errors import ModelNotAllowed, ModelUnknown
 
 if TYPE_CHECKING:
     from chat_app.schema import ChatCall
-    from tenants_app.directory import Caller, ModelSnapshot, RouteSnapshot, TenantSnapshot
+    from tenants_app.snapshots import Caller, ModelSnapshot, RouteSnapshot, TenantSnapshot
 
 Reason = Literal["request", "env", "tenant", "fallback"]
 

@@ -19,9 +19,9 @@ from psycopg_pool import PoolTimeout
 from chat_app.schema import Message
 from tenants_app import pipeline
 from tenants_app.database import retried
-from tenants_app.directory import Caller
 from tenants_app.errors import ServiceUnavailable
 from tenants_app.pipeline import statement
+from tenants_app.snapshots import Caller
 from usage_app.group_commit import GroupCommit, Overdue, Overloaded
 
 STORED_CHARACTERS = 200_000

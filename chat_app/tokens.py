@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chat_app.schema import Message
-    from tenants_app.directory import ModelSnapshot
+    from tenants_app.snapshots import ModelSnapshot
 
 CHARACTERS_PER_TOKEN = 4
 # Roles and separators that a chat template puts around every message.

@@ -18,7 +18,6 @@ from rest_framework import exceptions as drf_exceptions
 from rest_framework.views import APIView
 
 from tenants_app import keys
-from tenants_app.directory import Caller
 from tenants_app.errors import (
     Forbidden,
     InsufficientScope,
@@ -34,18 +33,8 @@ from tenants_app.errors import (
     UnsupportedMediaType,
 )
 from tenants_app.key_uses import note_use
+from tenants_app.snapshots import Caller
 from tenants_app.tracing import Trace, trace_of
-
-__all__ = [
-    "AsyncAPIView",
-    "Trace",
-    "envelope",
-    "json_response",
-    "render_error",
-    "stamp",
-    "tollgate_error",
-    "trace_of",
-]
 
 JSON: Final = "application/json"
 log = structlog.get_logger(__name__)

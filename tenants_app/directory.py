@@ -18,33 +18,7 @@ from tenants_app import configuration
 from tenants_app.configuration import By, Catalogue, Known
 from tenants_app.database import Connection, retried
 from tenants_app.errors import ServiceUnavailable, TenantSuspended, Unauthorized
-from tenants_app.snapshots import (
-    Caller,
-    KeySnapshot,
-    Limit,
-    ModelSnapshot,
-    RouteSnapshot,
-    TenantSnapshot,
-    UpstreamSnapshot,
-)
-
-__all__ = [
-    "Caller",
-    "KeySnapshot",
-    "Limit",
-    "ModelSnapshot",
-    "RouteSnapshot",
-    "TenantSnapshot",
-    "UpstreamSnapshot",
-    "by_digest",
-    "by_host",
-    "by_slug",
-    "cached",
-    "discard",
-    "ensure_current",
-    "forget",
-    "refresh",
-]
+from tenants_app.snapshots import Caller, TenantSnapshot
 
 T = TypeVar("T")
 Lookup = tuple[By, Any]

@@ -19,11 +19,11 @@ from django.utils import timezone
 
 from tenants_app import directory
 from tenants_app.configuration import By
-from tenants_app.directory import Caller, TenantSnapshot
 from tenants_app.errors import TenantMismatch, TenantSuspended, TollgateError, Unauthorized
 from tenants_app.models import ApiKey, Tenant
 from tenants_app.models.keys import default_scopes
 from tenants_app.models.tenants import HOST_PATTERN, SLUG_PATTERN
+from tenants_app.snapshots import Caller, TenantSnapshot
 
 PREFIX: Final = "tg_"
 RANDOM_CHARACTERS: Final = 32

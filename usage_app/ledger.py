@@ -22,8 +22,8 @@ import structlog
 from psycopg_pool import PoolTimeout
 
 from tenants_app.database import pool, retried
-from tenants_app.directory import Caller
 from tenants_app.errors import InternalError, ServiceUnavailable
+from tenants_app.snapshots import Caller
 from usage_app import ledger_batches as batches
 from usage_app import ledger_sql as sql
 from usage_app.admission import Refusal

@@ -14,8 +14,8 @@ import orjson
 from psycopg import AsyncConnection, OperationalError
 
 from tenants_app import pipeline
-from tenants_app.directory import Limit
 from tenants_app.pipeline import statement, text_array
+from tenants_app.snapshots import Limit
 from usage_app import admission
 from usage_app import ledger_sql as sql
 from usage_app.admission import Bucket, Check, Grant, Refusal, Window

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from tenants_app.database import pool
-from tenants_app.directory import Caller, Limit
+from tenants_app.snapshots import Caller, Limit
 from usage_app import usage_sql
 from usage_app.admission import MICRO, Bucket, Check, bucket_level, seconds_until
 from usage_app.figures import Figures, Span

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 from psycopg import AsyncConnection
 
-from tenants_app.directory import Caller, Limit
+from tenants_app.snapshots import Caller, Limit
 from usage_app import ledger_sql as sql
 from usage_app.admission import MICRO
 from usage_app.periods import Period, day_period, local_day, month_period

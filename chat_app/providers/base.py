@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 if TYPE_CHECKING:
     from chat_app.schema import Message
-    from tenants_app.directory import RouteSnapshot
+    from tenants_app.snapshots import RouteSnapshot
     from usage_app.pricing import UsageFigures
 
 # An intermediary says with these that it lost an answer which may have been made, and billed.

@@ -28,7 +28,7 @@ from chat_app.providers.base import (
 from usage_app.pricing import UsageFigures
 
 if TYPE_CHECKING:
-    from tenants_app.directory import RouteSnapshot
+    from tenants_app.snapshots import RouteSnapshot
 
 LONG_ANSWER_WORDS = 500
 WORDS_BEFORE_DROP = 3

@@ -34,7 +34,7 @@ from chat_app.providers.openai_wire import ChunkReader, Unreadable, request_body
 from tenants_app.sealed import CannotOpen
 
 if TYPE_CHECKING:
-    from tenants_app.directory import RouteSnapshot, UpstreamSnapshot
+    from tenants_app.snapshots import RouteSnapshot, UpstreamSnapshot
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60

@@ -13,7 +13,6 @@ from django.db import connection, transaction
 from tenants_app import configuration, directory, keys
 from tenants_app.configuration import read_versions
 from tenants_app.database import connection_params, pool
-from tenants_app.directory import Caller, Limit
 from tenants_app.errors import TenantSuspended, Unauthorized
 from tenants_app.models import (
     ApiKey,
@@ -26,6 +25,7 @@ from tenants_app.models import (
     TenantHost,
     Upstream,
 )
+from tenants_app.snapshots import Caller, Limit
 from tests.factories import (
     make_budget,
     make_key,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from tenants_app import directory, keys
-from tenants_app.directory import Caller
 from tenants_app.errors import TenantMismatch, TenantSuspended, TollgateError, Unauthorized
 from tenants_app.key_uses import flush_uses, note_use
 from tenants_app.models import ApiKey, ApiKeyUse, Tenant, TenantHost
+from tenants_app.snapshots import Caller
 from tests.factories import make_key, make_tenant
 from tests.loops import run
 

@@ -3,7 +3,6 @@ docs/reference/api.md and docs/streaming.md promise them.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
@@ -15,7 +14,7 @@ from chat_app.chat_stream import ChatStream
 from chat_app.event_stream import EventStreamResponse
 from tenants_app.api import envelope, error_object, json_response
 from tenants_app.errors import ServiceUnavailable, TollgateError
-from usage_app.errors import amount
+from usage_app.amounts import amount, instant
 from usage_app.holds import BudgetState
 
 Response = TypeVar("Response", bound=HttpResponseBase)
@@ -98,7 +97,7 @@ def budget_json(budget: BudgetState) -> dict[str, Any]:
         "used": amount(budget.metric, budget.used),
         "held": amount(budget.metric, budget.held),
         "remaining": amount(budget.metric, budget.remaining),
-        "resetsAt": _instant(budget.resets_at),
+        "resetsAt": instant(budget.resets_at),
     }
 
 
@@ -140,7 +139,7 @@ def _known_headers(stream: ChatStream) -> dict[str, str]:
     if (budget := stream.budget) is not None:
         headers["x-budget-limit"] = str(amount(budget.metric, budget.limit))
         headers["x-budget-remaining"] = str(amount(budget.metric, budget.remaining))
-        headers["x-budget-resets-at"] = _instant(budget.resets_at)
+        headers["x-budget-resets-at"] = instant(budget.resets_at)
     return headers
 
 
@@ -159,7 +158,3 @@ def _with_headers(response: Response, headers: Mapping[str, str]) -> Response:
     for name, value in headers.items():
         response.headers[name] = value
     return response
-
-
-def _instant(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -7,12 +7,11 @@ TollgateError
 └── ConfigurationChanged   503  (never told: the caller begins again)
 """
 
-from datetime import UTC
 from typing import Any
 
 from tenants_app.errors import TollgateError
-from usage_app.admission import Metric, Refusal
-from usage_app.pricing import to_decimal
+from usage_app.admission import Refusal
+from usage_app.amounts import amount, instant
 
 
 class RateLimited(TollgateError):
@@ -56,18 +55,13 @@ def refused(refusal: Refusal) -> TollgateError:
         "held": amount(check.metric, refusal.held),
     }
     if refusal.resets_at is not None:
-        details["resetsAt"] = refusal.resets_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        details["resetsAt"] = instant(refusal.resets_at)
     briefly = refusal.reason == "in_flight" or (refusal.by_rate and refusal.reason == "exhausted")
     headers = {"x-should-retry": "true" if briefly else "false"}
     if refusal.retry_after_seconds is not None:
         headers["Retry-After"] = str(refusal.retry_after_seconds)
     kind = RateLimited if refusal.by_rate else BudgetExceeded
     return kind(_sentence(details), details=details, headers=headers)
-
-
-def amount(metric: Metric, value: int) -> int | str:
-    """An amount as JSON tells it: whole requests or tokens, or currency as exact text."""
-    return f"{to_decimal(value).normalize():f}" if metric == "cost" else value
 
 
 def _sentence(details: dict[str, Any]) -> str:

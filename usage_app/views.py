@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 
 from tenants_app.api import AsyncAPIView
 from usage_app import own_usage, usage_query
-from usage_app.errors import amount
+from usage_app.amounts import amount, instant, money
 from usage_app.figures import Figures, total
 from usage_app.own_usage import Fill
 from usage_app.periods import local_day
@@ -97,13 +96,3 @@ def fill_json(fill: Fill) -> dict[str, Any]:
     if limit.period == "minute":
         told["burst"] = limit.burst or limit.limit
     return told
-
-
-def money(cost: Decimal) -> str:
-    """An amount of currency without needless zeros, exactly."""
-    return f"{cost.normalize():f}"
-
-
-def instant(moment: datetime) -> str:
-    """A point in time, in UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -14,6 +14,7 @@ from tests.architecture.sources import ROOT, parse
 # No Django, no I/O: they decide, and the CORE modules act.
 PURE = (
     "usage_app/admission.py",
+    "usage_app/amounts.py",
     "usage_app/pricing.py",
     "usage_app/periods.py",
     "chat_app/schema.py",

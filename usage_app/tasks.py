@@ -9,7 +9,7 @@ from celery import shared_task
 
 from usage_app import ledger_sync, partitions, rollups
 from usage_app.models import RefusalCount
-from usage_app.turns import alone
+from usage_app.runs import alone
 
 RECENT_DAYS = 3
 KEEP_REFUSALS = timedelta(days=90)

@@ -11,30 +11,30 @@ from tests.factories import make_tenant
 from tests.usage_app.entries import make_entry, make_process
 from usage_app import ledger_sync, tasks
 from usage_app.models import DailyUsage, GatewayProcess, RefusalCount
-from usage_app.turns import turn
+from usage_app.runs import sole_run
 
 pytestmark = pytest.mark.django_db
 
 
-def test_second_turn_is_left_out_until_the_first_ends() -> None:
+def test_second_run_is_left_out_until_the_first_ends() -> None:
     name = uuid4().hex
-    with turn(name) as first, turn(name) as second, turn(name + "x") as other:
+    with sole_run(name) as first, sole_run(name) as second, sole_run(name + "x") as other:
         assert (first, second, other) == (True, False, True)
-    with turn(name) as again:
+    with sole_run(name) as again:
         assert again
 
 
-def test_turn_ends_when_the_work_fails() -> None:
+def test_run_ends_when_the_work_fails() -> None:
     name = uuid4().hex
-    with pytest.raises(ZeroDivisionError), turn(name):
+    with pytest.raises(ZeroDivisionError), sole_run(name):
         _ = 1 / 0
-    with turn(name) as again:
+    with sole_run(name) as again:
         assert again
 
 
 def test_task_is_skipped_while_it_runs_elsewhere() -> None:
     make_entry(make_tenant())
-    with turn("usage_app.tasks.roll_up_new"):
+    with sole_run("usage_app.tasks.roll_up_new"):
         tasks.roll_up_new()
     assert not DailyUsage.objects.exists()
     tasks.roll_up_new()

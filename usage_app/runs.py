@@ -8,8 +8,8 @@ from django.db import connection
 
 
 @contextmanager
-def turn(name: str) -> Iterator[bool]:
-    """Whether it is ours to do `name` now; nobody else gets a turn before the block ends.
+def sole_run(name: str) -> Iterator[bool]:
+    """Whether it is ours to do `name` now; nobody else may before the block ends.
 
     The lock is of a transaction on a connection of its own: locks of a session break behind
     PgBouncer, and the work needs transactions of its own. It ends with the process at the latest.
@@ -32,7 +32,7 @@ def alone(work: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(work)
     def run_alone() -> None:
-        with turn(f"{work.__module__}.{work.__qualname__}") as ours:
+        with sole_run(f"{work.__module__}.{work.__qualname__}") as ours:
             if ours:
                 work()
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import psycopg
 from psycopg import errors, pq
+
+from tenants_app.database import Connection
 
 Values = Sequence[bytes | None]
 Rows = list[tuple[Any, ...]]  # of bytes | None
@@ -43,9 +44,7 @@ ROLLBACK = statement("rollback", "ROLLBACK")
 _prepared: WeakKeyDictionary[Any, set[bytes]] = WeakKeyDictionary()
 
 
-async def run(
-    connection: psycopg.AsyncConnection[Any], *commands: tuple[Statement, Values]
-) -> list[Rows]:
+async def run(connection: Connection, *commands: tuple[Statement, Values]) -> list[Rows]:
     """Send all commands at once; the rows of each, as text.
 
     Raises the first error of the database after all answers were read, OperationalError with
@@ -62,7 +61,7 @@ async def run(
     return await _exchange(connection, commands)
 
 
-async def rollback(connection: psycopg.AsyncConnection[Any]) -> None:
+async def rollback(connection: Connection) -> None:
     """End a transaction that failed, if the connection still lives."""
     if not connection.closed and connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
         await run(connection, (ROLLBACK, ()))
@@ -74,7 +73,7 @@ def text_array(numbers: Sequence[int]) -> bytes:
 
 
 async def _exchange(
-    connection: psycopg.AsyncConnection[Any], commands: Sequence[tuple[Statement, Values]]
+    connection: Connection, commands: Sequence[tuple[Statement, Values]]
 ) -> list[Rows]:
     pgconn = connection.pgconn
     try:
@@ -90,7 +89,7 @@ async def _exchange(
 
 
 def _send(
-    connection: psycopg.AsyncConnection[Any], commands: Sequence[tuple[Statement, Values]]
+    connection: Connection, commands: Sequence[tuple[Statement, Values]]
 ) -> list[bytes | None]:
     """Queue the commands; for each thing sent the name that it prepares, or None for a query."""
     pgconn = connection.pgconn
@@ -153,7 +152,7 @@ def _wake(ready: asyncio.Future[None]) -> None:
 
 
 def _answers(
-    connection: psycopg.AsyncConnection[Any],
+    connection: Connection,
     sent: Sequence[bytes | None],
     results: Sequence[pq.abc.PGresult],
 ) -> list[Rows]:

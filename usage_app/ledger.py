@@ -21,7 +21,7 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
-from tenants_app.database import pool, retried
+from tenants_app.database import Connection, pool, retried
 from tenants_app.errors import InternalError, ServiceUnavailable
 from tenants_app.snapshots import Caller
 from usage_app import ledger_batches as batches
@@ -245,7 +245,7 @@ class Ledger:
             if hold.streamed_output_tokens is not None
         ]
 
-        async def beat(connection: batches.Connection) -> None:
+        async def beat(connection: Connection) -> None:
             name = (self.process_id, socket.gethostname(), os.getpid())
             await connection.execute(sql.HEARTBEAT, name)
             if streams:
@@ -255,7 +255,7 @@ class Ledger:
 
         await retried(beat)
 
-    async def _write_refusals(self, connection: batches.Connection) -> None:
+    async def _write_refusals(self, connection: Connection) -> None:
         counted, self.refusals = self.refusals, Counter()
         if not counted:
             return
@@ -288,7 +288,7 @@ async def _twice(attempt: Callable[[], Awaitable[T]]) -> T:
         return await attempt()
 
 
-async def _insist(work: Callable[[batches.Connection], Awaitable[T]]) -> T:
+async def _insist(work: Callable[[Connection], Awaitable[T]]) -> T:
     """Do it on a connection as soon as the database lets us, however long it is away."""
     delay = 0.05
     while True:

@@ -11,9 +11,10 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from psycopg import AsyncConnection, OperationalError
+from psycopg import OperationalError
 
 from tenants_app import pipeline
+from tenants_app.database import Connection
 from tenants_app.pipeline import statement, text_array
 from tenants_app.snapshots import Limit
 from usage_app import admission
@@ -23,9 +24,7 @@ from usage_app.errors import ConfigurationChanged
 from usage_app.holds import BudgetState, Hold, RateState, Wish, late_keys, money_text
 from usage_app.scopes import Scope, Scopes
 
-Connection = AsyncConnection[Any]
 Counters = Mapping[int, tuple[Mapping[str, int], Mapping[str, int]]]
-
 
 _LOCK_WINDOWS = statement("lock_windows", sql.LOCK_WINDOWS)
 _LOCK_WINDOW_IDS = statement("lock_window_ids", sql.LOCK_WINDOW_IDS)

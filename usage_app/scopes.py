@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
-from psycopg import AsyncConnection
 
+from tenants_app.database import Connection
 from tenants_app.snapshots import Caller, Limit
 from usage_app import ledger_sql as sql
 from usage_app.admission import MICRO
@@ -71,7 +71,7 @@ class Scopes:
         for key in _needed(callers):
             self._known.pop(key, None)
 
-    async def ensure(self, connection: AsyncConnection[Any], callers: Iterable[Caller]) -> None:
+    async def ensure(self, connection: Connection, callers: Iterable[Caller]) -> None:
         """Find or create, by the database's clock, every row that these callers count in."""
         needed = _needed(caller for caller in callers if self.find(caller) is None)
         if not needed:
@@ -114,9 +114,7 @@ def _empty_scope(key: _Key, timezone: str, now: datetime) -> Scope:
     )
 
 
-async def _find_windows(
-    connection: AsyncConnection[Any], scopes: Sequence[Scope], needed: _Needed
-) -> None:
+async def _find_windows(connection: Connection, scopes: Sequence[Scope], needed: _Needed) -> None:
     rows = [
         row
         for scope in scopes
@@ -145,9 +143,7 @@ def _window_rows(scope: Scope, limits: Sequence[Limit]) -> Iterable[dict[str, An
         }
 
 
-async def _find_buckets(
-    connection: AsyncConnection[Any], scopes: Sequence[Scope], needed: _Needed
-) -> None:
+async def _find_buckets(connection: Connection, scopes: Sequence[Scope], needed: _Needed) -> None:
     rows = [
         {
             "tenant_id": scope.tenant_id,
@@ -168,7 +164,7 @@ async def _find_buckets(
 
 
 async def _create_and_find(
-    connection: AsyncConnection[Any], create: str, find: str, rows: Sequence[Mapping[str, Any]]
+    connection: Connection, create: str, find: str, rows: Sequence[Mapping[str, Any]]
 ) -> list[Any]:
     text = orjson.dumps(rows).decode()
     await connection.execute(create, [text])

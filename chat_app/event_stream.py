@@ -5,6 +5,9 @@ from typing import Protocol
 
 from django.http.response import HttpResponseBase
 
+# What a request is told that the stopping server cuts, before its answer began or in the middle.
+RESTARTING = "The gateway is restarting"
+
 
 class EventSource(Protocol):
     """Where the frames come from. It never raises once the response exists: errors are frames."""

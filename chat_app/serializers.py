@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 
 from chat_app import sse
 from chat_app.chat_stream import ChatStream
-from chat_app.event_stream import EventStreamResponse
+from chat_app.event_stream import RESTARTING, EventStreamResponse
 from tenants_app.api import envelope, error_object, json_response
 from tenants_app.errors import ServiceUnavailable, TollgateError
 from usage_app.amounts import amount, instant
@@ -66,7 +66,7 @@ class ChatEvents:
 
     async def farewell(self) -> bytes:
         """The last frames of a stream that the stopping server has to cut."""
-        await self._stream.cut(ServiceUnavailable("The gateway is restarting"))
+        await self._stream.cut(ServiceUnavailable(RESTARTING))
         return _closing_frames(self._stream)
 
     async def aclose(self) -> None:

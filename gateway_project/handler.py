@@ -17,7 +17,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
-from chat_app.event_stream import EventSource, EventStreamResponse
+from chat_app.event_stream import RESTARTING, EventSource, EventStreamResponse
 from chat_app.sse import KEEP_ALIVE
 from tenants_app.api import render_error, stamp
 from tenants_app.errors import (
@@ -32,7 +32,6 @@ from tenants_app.tracing import trace_of
 KEEP_ALIVE_SECONDS = 15.0
 STALLED_SECONDS = 60.0
 DRAIN_SECONDS = 10.0
-RESTARTING = "The gateway is restarting"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from usage_app import partitions
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def missing() -> list[str]:
@@ -27,7 +27,7 @@ def missing() -> list[str]:
         if unapplied_migrations():
             absent.append("migrations")
     except DatabaseError as error:
-        log.warning("not ready", missing="database", error=str(error))
+        log.warning("not_ready", missing="database", error=str(error))
         absent.append("database")
     finally:
         connection.close()
@@ -61,6 +61,6 @@ def _broker_answers() -> bool:
         with current_app.connection_for_write() as broker:
             broker.ensure_connection(max_retries=1, timeout=2)
     except (OperationalError, OSError) as error:
-        log.warning("not ready", missing="broker", error=str(error))
+        log.warning("not_ready", missing="broker", error=str(error))
         return False
     return True

@@ -9,7 +9,7 @@ statement line is.
 from dataclasses import dataclass
 from decimal import Decimal
 
-UNITS_PER_CURRENCY = 10**10
+COST_PLACES = 10
 PRICE_DECIMALS = 4
 
 
@@ -87,9 +87,9 @@ def per_token_units(price_per_million: Decimal) -> int:
 
 def to_decimal(units: int) -> Decimal:
     """Ledger units as an amount of currency with 10 places."""
-    return Decimal(units).scaleb(-10)
+    return Decimal(units).scaleb(-COST_PLACES)
 
 
 def to_units(amount: Decimal) -> int:
     """An amount of currency with at most 10 places as ledger units."""
-    return int(amount.scaleb(10))
+    return int(amount.scaleb(COST_PLACES))

@@ -37,6 +37,22 @@ from tenants_app.snapshots import Caller
 from tenants_app.tracing import Trace, trace_of
 
 JSON: Final = "application/json"
+TRANSLATED: Final[Iterable[tuple[tuple[type[Exception], ...], type[TollgateError]]]] = (
+    ((Http404,), NotFound),
+    ((django_exceptions.PermissionDenied,), Forbidden),
+    ((django_exceptions.RequestDataTooBig,), PayloadTooLarge),
+    ((django_exceptions.BadRequest, django_exceptions.SuspiciousOperation), InvalidRequest),
+    ((psycopg.OperationalError, OperationalError, InterfaceError), ServiceUnavailable),
+)
+DRF_ERRORS: Final[Mapping[int, type[TollgateError]]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+}
 log = structlog.get_logger(__name__)
 
 
@@ -193,24 +209,6 @@ def tollgate_error(exc: Exception) -> TollgateError:
             return error()
     log.error("request_failed", exc_info=exc)
     return InternalError()
-
-
-TRANSLATED: Final[Iterable[tuple[tuple[type[Exception], ...], type[TollgateError]]]] = (
-    ((Http404,), NotFound),
-    ((django_exceptions.PermissionDenied,), Forbidden),
-    ((django_exceptions.RequestDataTooBig,), PayloadTooLarge),
-    ((django_exceptions.BadRequest, django_exceptions.SuspiciousOperation), InvalidRequest),
-    ((psycopg.OperationalError, OperationalError, InterfaceError), ServiceUnavailable),
-)
-DRF_ERRORS: Final[Mapping[int, type[TollgateError]]] = {
-    400: InvalidRequest,
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    405: MethodNotAllowed,
-    413: PayloadTooLarge,
-    415: UnsupportedMediaType,
-}
 
 
 def _from_drf(exc: drf_exceptions.APIException) -> TollgateError:

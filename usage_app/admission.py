@@ -15,6 +15,7 @@ MICRO = 1_000_000
 MINUTE_SECONDS = 60
 
 Metric = Literal["requests", "tokens", "cost"]
+ScopeName = Literal["tenant", "key"]
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Bucket:
 class Check:
     """One budget and the counter it is compared with; `burst` is a bucket's capacity."""
 
-    scope: Literal["tenant", "key"]
+    scope: ScopeName
     metric: Metric
     limit: int
     counter: Window | Bucket

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid5
 
 from tenants_app.snapshots import Caller
-from usage_app.admission import Demand, Metric
+from usage_app.admission import Demand, Metric, ScopeName
 from usage_app.pricing import UsageFigures, to_decimal
 
 # Names the adjustment entries of late settlements: one id per request, always the same.
@@ -41,7 +41,7 @@ class Wish:
 class BudgetState:
     """How full one day or month budget is. Amounts are requests, tokens or ledger units."""
 
-    scope: str
+    scope: ScopeName
     metric: Metric
     period: str
     limit: int

@@ -10,7 +10,7 @@ from typing import Any
 from tenants_app.database import pool
 from tenants_app.snapshots import Caller, Limit
 from usage_app import usage_sql
-from usage_app.admission import MICRO, Bucket, Check, bucket_level, seconds_until
+from usage_app.admission import MICRO, Bucket, Check, ScopeName, bucket_level, seconds_until
 from usage_app.figures import Figures, Span
 from usage_app.periods import day_period, local_day, month_period
 from usage_app.pricing import to_units
@@ -22,7 +22,7 @@ class Fill:
     of it is there again, None when it is, or when that depends on requests under way.
     """
 
-    scope: str
+    scope: ScopeName
     limit: Limit
     used: int
     held: int
@@ -94,7 +94,9 @@ class _Counters:
 
 
 def _fills(caller: Caller, counters: _Counters) -> Iterator[Fill]:
-    scopes: list[tuple[str, int | None, Sequence[Limit]]] = [("tenant", None, caller.tenant.limits)]
+    scopes: list[tuple[ScopeName, int | None, Sequence[Limit]]] = [
+        ("tenant", None, caller.tenant.limits)
+    ]
     if caller.key is not None:
         scopes.append(("key", caller.key.id, caller.key.limits))
     for scope, key_id, limits in scopes:
@@ -110,7 +112,7 @@ def _place(limit: Limit) -> tuple[int, str]:
     return ("concurrent", "minute", "day", "month").index(limit.period), limit.metric
 
 
-def _window(scope: str, limit: Limit, row: Sequence[Any], counters: _Counters) -> Fill:
+def _window(scope: ScopeName, limit: Limit, row: Sequence[Any], counters: _Counters) -> Fill:
     used, held = row[_COLUMN[limit.metric]], row[_COLUMN[limit.metric] + 3]
     if limit.metric == "cost":
         used, held = to_units(used), to_units(held)
@@ -128,12 +130,12 @@ def _ends_at(period: str, counters: _Counters) -> datetime | None:
     return span(today, counters.timezone).ends_at
 
 
-def _minute(scope: str, limit: Limit, bucket: Bucket | None, counters: _Counters) -> Fill:
+def _minute(scope: ScopeName, limit: Limit, bucket: Bucket | None, counters: _Counters) -> Fill:
     """A bucket that nobody has taken from yet is full."""
     if bucket is None:
         return Fill(scope, limit, 0, 0, None)
     capacity = limit.burst or limit.limit
-    check = Check("tenant", limit.metric, limit.limit, bucket, capacity)
+    check = Check(scope, limit.metric, limit.limit, bucket, capacity)
     level = bucket_level(bucket, check, counters.now)
     wait = seconds_until(capacity * MICRO - level, check)
     resets_at = counters.now + timedelta(seconds=wait) if wait else None

@@ -9,14 +9,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from tenants_app.database import Connection
 from tenants_app.snapshots import Caller, Limit
 from usage_app import ledger_sql as sql
-from usage_app.admission import MICRO
+from usage_app.admission import MICRO, ScopeName
 from usage_app.periods import Period, day_period, local_day, month_period
 
 _REMEMBERED = 20_000
@@ -27,7 +27,7 @@ _FOR_EVER = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 class Scope:
     """The rows that count for a tenant (`key_id` None) or a key, in the day and month at hand."""
 
-    name: Literal["tenant", "key"]
+    name: ScopeName
     tenant_id: int
     key_id: int | None
     timezone: str

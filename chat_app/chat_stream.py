@@ -102,7 +102,9 @@ class ChatStream:
         await self._settle("aborted")
 
     async def aclose(self) -> None:
-        """Close the upstream, and settle as aborted what has not ended otherwise."""
+        """Close the upstream, and settle as aborted what has not ended otherwise: the turn of a
+        client that left is charged here.
+        """
         await self._texts.aclose()
         if self._opened is not None:
             await self._opened.answer.aclose()

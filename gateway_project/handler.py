@@ -190,7 +190,9 @@ def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
 
 
 async def _relay(response: EventStreamResponse, send: Send, hangup: _Hangup) -> None:
-    """Send a stream to its end and close its source in every ending, shielded from cancellation."""
+    """Send a stream to its end and close its source in every ending, shielded from cancellation:
+    that is where a turn is charged whose client has left.
+    """
     source = response.source
     pace = _Pace(send, hangup)
     try:

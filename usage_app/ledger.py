@@ -45,6 +45,7 @@ T = TypeVar("T")
 async def reserve(wish: Wish) -> Hold:
     """Take a hold on every window that applies to the wish, durable when this returns.
 
+    Whether there is room is `admission.decide`'s word, asked by `ledger_batches` under the locks.
     Raises RateLimited or BudgetExceeded (refused), ConfigurationChanged (the caller's snapshot is
     out of date: begin again) or ServiceUnavailable. A caller that is cancelled meanwhile leaves no
     hold behind.

@@ -93,12 +93,15 @@ _Needed = Mapping[_Key, tuple[str, Sequence[Limit]]]
 
 
 def _needed(callers: Iterable[Caller]) -> _Needed:
+    """Two snapshots of one tenant may differ: the rows of both are needed."""
     needed: dict[_Key, tuple[str, Sequence[Limit]]] = {}
     for caller in callers:
         tenant, key = caller.tenant, caller.key
-        needed[tenant.id, None] = (tenant.timezone, tenant.limits)
-        if key is not None:
-            needed[tenant.id, key.id] = (tenant.timezone, key.limits)
+        scopes = [(None, tenant.limits)] + ([(key.id, key.limits)] if key is not None else [])
+        for key_id, limits in scopes:
+            _, others = needed.get((tenant.id, key_id), ("", ()))
+            both = limits if limits == others else (*others, *limits)
+            needed[tenant.id, key_id] = (tenant.timezone, both)
     return needed
 
 

@@ -363,6 +363,24 @@ def test_new_price_makes_every_snapshot_out_of_date(acme: Tenant) -> None:
     run(main())
 
 
+def test_old_and_new_snapshots_of_one_tenant_share_a_first_batch(acme: Tenant) -> None:
+    async def load() -> Caller:
+        directory.forget(acme.pk)
+        return await caller_of()
+
+    async def main() -> list[Hold | BaseException]:
+        reserving = [ledger.reserve(wish(caller)) for caller in (new, old)]
+        return await asyncio.gather(*reserving, return_exceptions=True)
+
+    old = run(load())
+    make_budget(acme, "requests", "minute", 5)
+    new = run(load())
+    held, refused = run(main())
+
+    assert isinstance(held, Hold)
+    assert isinstance(refused, ConfigurationChanged)
+
+
 def test_caller_that_is_gone_is_out_of_date_and_fails_nobody_else(acme: Tenant) -> None:
     gone = make_tenant("gone")
 

@@ -10,6 +10,7 @@ from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from tenants_app import directory, keys
+from tenants_app.database import pool
 from tenants_app.models import Tenant
 from tenants_app.snapshots import Caller
 from tenants_app.tracing import uuid7
@@ -19,8 +20,15 @@ from usage_app import ledger
 from usage_app.admission import Demand
 from usage_app.errors import BudgetExceeded, ConfigurationChanged, RateLimited
 from usage_app.holds import Hold, Settlement, Wish, release
-from usage_app.models import LedgerEntry, Price, RefusalCount, Reservation, UsageWindow
-from usage_app.pricing import UsageFigures
+from usage_app.models import (
+    GatewayProcess,
+    LedgerEntry,
+    Price,
+    RefusalCount,
+    Reservation,
+    UsageWindow,
+)
+from usage_app.pricing import UNITS_PER_CURRENCY, UsageFigures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -287,6 +295,26 @@ def test_cancelled_caller_leaves_no_hold(acme: Tenant) -> None:
     assert Reservation.objects.count() == 2
 
 
+def test_heartbeat_writes_down_how_far_streams_got(acme: Tenant) -> None:
+    async def main() -> Any:
+        streaming = await ledger.reserve(wish(await caller_of()))
+        await ledger.reserve(wish(await caller_of()))
+        streaming.streamed_output_tokens, streaming.model = 7, "fallback"
+        async with pool().connection() as connection:
+            first = await connection.execute("SELECT heartbeat_at FROM usage_app_gatewayprocess")
+            await ledger.current().close()
+            return await first.fetchone()
+
+    (began,) = run(main())
+
+    rows = Reservation.objects.order_by("streamed_output_tokens")
+    assert [(row.streamed_output_tokens, row.model) for row in rows] == [
+        (7, "fallback"),
+        (None, "demo-echo"),
+    ]
+    assert GatewayProcess.objects.get().heartbeat_at > began
+
+
 def test_bad_row_fails_its_own_caller_only(acme: Tenant) -> None:
     async def main() -> list[Any]:
         caller = await caller_of()
@@ -302,15 +330,17 @@ def test_bad_row_fails_its_own_caller_only(acme: Tenant) -> None:
     assert Reservation.objects.count() == 2
 
 
-def test_parallel_reserves_never_overspend(acme: Tenant) -> None:
-    make_budget(acme, "tokens", "day", 5_000)
+@pytest.mark.parametrize(("metric", "limit"), [("tokens", 5_000), ("requests", 50), ("cost", 5)])
+def test_parallel_reserves_never_overspend(acme: Tenant, metric: str, limit: int) -> None:
+    make_budget(acme, metric, "day", limit)
+    rate = UNITS_PER_CURRENCY // 1_000  # 100 tokens are a tenth of the currency
 
     async def one(caller: Caller) -> bool:
         try:
-            hold = await ledger.reserve(wish(caller))
+            hold = await ledger.reserve(wish(caller, input_rate=rate, output_rate=rate))
         except BudgetExceeded:
             return False
-        await ledger.settle(hold, used(hold, hold.tokens))
+        await ledger.settle(hold, used(hold, hold.tokens, cost=hold.cost))
         return True
 
     async def main() -> int:

@@ -33,6 +33,7 @@ SITE_PATHS = frozenset({"/", "/admin"})
 async def serving() -> AsyncIterator[None]:
     """What the request path holds while this process serves; leaving it settles what is open."""
     spare_the_collector()
+    ledger.current().open()
     try:
         yield
     finally:

@@ -69,7 +69,7 @@ def _sentence(details: dict[str, Any]) -> str:
     period = details["period"]
     per = "at once" if period == "concurrent" else f"per {period}"
     reason = {
-        "exhausted": "is used up",
+        "exhausted": "has too little left for this request",
         "too_large": "is smaller than this request",
         "in_flight": "is held by requests under way",
     }[details["reason"]]

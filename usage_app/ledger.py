@@ -87,6 +87,7 @@ class Ledger:
         self.refusals: Counter[tuple[int, int | None, str]] = Counter()
         self._scopes = Scopes()
         self._heart: asyncio.Task[None] | None = None
+        self._is_known = False
         self._reserving = GroupCommit[Wish, Hold | Refusal](
             self._reserve_batch,
             group=lambda wish: wish.caller.tenant.id,
@@ -114,6 +115,11 @@ class Ledger:
             raise ServiceUnavailable("The books can't be written at the moment.") from None
         hold.budgets = [_as_of(counters, budget) for budget in hold.budgets]
         return hold.tightest
+
+    def open(self) -> None:
+        """Begin to beat, so that operators see this process, and its refusals, from the start."""
+        if self._heart is None:
+            self._heart = asyncio.get_running_loop().create_task(self._keep_beating())
 
     async def close(self) -> None:
         """Drain both queues, beat once more and stop. What is open then is left to the sweep."""
@@ -215,14 +221,14 @@ class Ledger:
         """Before the first hold: this process must be known, or the sweep would take the hold at
         once.
         """
-        if self._heart is None:
+        if not self._is_known:
             await self._beat()
-            self._heart = asyncio.get_running_loop().create_task(self._keep_beating())
+        self.open()
 
     async def _keep_beating(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
             await self._beat_or_log()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def _beat_or_log(self) -> None:
         try:
@@ -255,6 +261,7 @@ class Ledger:
             await self._write_refusals(connection)
 
         await retried(beat)
+        self._is_known = True
 
     async def _write_refusals(self, connection: Connection) -> None:
         counted, self.refusals = self.refusals, Counter()

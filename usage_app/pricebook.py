@@ -5,7 +5,7 @@ configuration's version moves.
 from bisect import bisect_right
 from datetime import datetime
 
-from tenants_app.database import pool
+from tenants_app.database import Connection, Row, retried
 from usage_app.pricing import Rates, rates_of
 
 _READ = """
@@ -28,8 +28,7 @@ async def ensure(shared_version: int) -> None:
     """Make sure the cached book is the one of the snapshot's `shared_version`, or newer."""
     if _Shelf.version == shared_version:
         return
-    async with pool().connection() as connection:
-        rows = await (await connection.execute(_READ)).fetchall()
+    rows = await retried(_read)
     book: Book = {}
     for public_id, valid_from, price_id, plain, cached, cache_write, output in rows:
         starts, rates = book.setdefault(public_id, ([], []))
@@ -44,6 +43,10 @@ async def ensure(shared_version: int) -> None:
             )
         )
     _Shelf.book, _Shelf.version = book, shared_version
+
+
+async def _read(connection: Connection) -> list[Row]:
+    return await (await connection.execute(_READ)).fetchall()
 
 
 def rates_at(model: str, instant: datetime) -> Rates | None:

@@ -106,6 +106,7 @@ class Console(Printer):  # type: ignore[misc]
         self.place = place
         self.url = ""
         self.failed = False
+        self.stopping = False
         self.stop: Callable[[], None] = lambda: None
         self._worker_up = threading.Event()
         self._printing = threading.Lock()
@@ -125,7 +126,11 @@ class Console(Printer):  # type: ignore[misc]
         elif message.name != "system":
             super().write(message)
         elif message.data.endswith("received\n"):
+            self.stopping = True
             _say("Stopping …")
+        elif " stopped (rc=" in message.data and not self.stopping:
+            self.stopping = True
+            _say(f"{message.data.strip()}: it was not asked to. Stopping …")
 
     def _announce(self) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS

@@ -28,7 +28,7 @@ from usage_app.models import (
     Reservation,
     UsageWindow,
 )
-from usage_app.pricing import UNITS_PER_CURRENCY, UsageFigures
+from usage_app.pricing import COST_PLACES, UsageFigures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -333,7 +333,7 @@ def test_bad_row_fails_its_own_caller_only(acme: Tenant) -> None:
 @pytest.mark.parametrize(("metric", "limit"), [("tokens", 5_000), ("requests", 50), ("cost", 5)])
 def test_parallel_reserves_never_overspend(acme: Tenant, metric: str, limit: int) -> None:
     make_budget(acme, metric, "day", limit)
-    rate = UNITS_PER_CURRENCY // 1_000  # 100 tokens are a tenth of the currency
+    rate = 10**COST_PLACES // 1_000  # 100 tokens are a tenth of the currency
 
     async def one(caller: Caller) -> bool:
         try:

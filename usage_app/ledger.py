@@ -126,8 +126,10 @@ class Ledger:
         await self._reserving.drain(DRAIN_SECONDS)
         await self._settling.drain(DRAIN_SECONDS)
         if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.wait([self._heart])
+            # More than once: wait_for, so psycopg, may swallow a cancellation before Python 3.12.
+            while not self._heart.done():
+                self._heart.cancel()
+                await asyncio.wait([self._heart], timeout=0.1)
             await self._beat_or_log()
         if self.open_holds or self._settling.waiting:
             log.warning(

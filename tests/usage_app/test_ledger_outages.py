@@ -1,6 +1,7 @@
 """The connection is lost at the worst moments: before, during and after the commits of a batch."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -195,3 +196,26 @@ def swept() -> int:
         return ledger_sync.expire(silence=timedelta())
     finally:
         django_connection.close()
+
+
+def test_close_ends_a_heart_that_a_cancellation_did_not_reach(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats = []
+
+    async def beat() -> None:
+        beats.append(1)
+        if len(beats) == 1:
+            # As asyncio.wait_for of Python 3.11 when what it waits for is done by then.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    async def main() -> None:
+        book = ledger.current()
+        monkeypatch.setattr(book, "_beat", beat)
+        book.open()
+        await asyncio.sleep(0)
+        await asyncio.wait_for(book.close(), 30)
+
+    run(main())
+    assert len(beats) > 1

@@ -122,7 +122,7 @@ class AsyncAPIView(APIView):
 
     async def authenticate_if_named(self, request: HttpRequest) -> Caller | None:
         """For public views that tell more to whom they know: the caller, if one is named."""
-        if keys.names_someone(request.META):
+        if await keys.names_someone(request.META):
             await self.authenticate(request)
             return self.caller
         return None

@@ -19,7 +19,13 @@ from django.utils import timezone
 
 from tenants_app import directory
 from tenants_app.configuration import By
-from tenants_app.errors import TenantMismatch, TenantSuspended, TollgateError, Unauthorized
+from tenants_app.errors import (
+    ServiceUnavailable,
+    TenantMismatch,
+    TenantSuspended,
+    TollgateError,
+    Unauthorized,
+)
 from tenants_app.models import ApiKey, Tenant
 from tenants_app.models.keys import default_scopes
 from tenants_app.models.tenants import HOST_PATTERN, SLUG_PATTERN
@@ -36,6 +42,8 @@ SECRET_MAX: Final = 512
 
 _slug = re.compile(SLUG_PATTERN).fullmatch
 _host = re.compile(HOST_PATTERN).fullmatch
+# A name, perhaps with its root's dot and a port. Addresses in brackets are nobody's host.
+_named_host = re.compile(r"([^:\[\]]+?)\.?(?::[0-9]*)?").fullmatch
 _shape = re.compile(f"{PREFIX}[0-9A-Za-z]{{{RANDOM_CHARACTERS + CHECK_CHARACTERS}}}").fullmatch
 
 
@@ -147,7 +155,10 @@ async def current(caller: Caller, meta: Mapping[str, Any]) -> Caller:
     """
     newest = await directory.ensure_current(caller)
     if newest is not caller:
-        await _find(meta)  # A rotated key has gone, though its row has not.
+        # A rotated key has gone, though its row has not; and a host may be another tenant's now.
+        found = await _find(meta)
+        if found.tenant.id != newest.tenant.id:
+            return await current(found, meta)
     refusal = _refusal(newest, meta)
     if refusal is not None:
         raise refusal
@@ -182,11 +193,22 @@ def presented_secret(meta: Mapping[str, Any]) -> str | None:
     return secret
 
 
-def names_someone(meta: Mapping[str, Any]) -> bool:
-    """Whether a request carries a credential, or a tenant's name that is trusted."""
+async def names_someone(meta: Mapping[str, Any]) -> bool:
+    """Whether a request carries a credential, or a tenant's name or host that is trusted.
+
+    A host that is nobody's names nobody; nor does one that the database cannot be asked about.
+    """
     if "HTTP_AUTHORIZATION" in meta or "HTTP_X_API_KEY" in meta:
         return True
-    return bool(settings.GATEWAY_TRUST_TENANT_HEADER and meta.get("HTTP_X_TENANT_ID"))
+    if not settings.GATEWAY_TRUST_TENANT_HEADER:
+        return False
+    if meta.get("HTTP_X_TENANT_ID"):
+        return True
+    host = _host_of(meta)
+    try:
+        return bool(_host(host)) and await directory.by_host(host) is not None
+    except ServiceUnavailable:
+        return False
 
 
 def _claim(meta: Mapping[str, Any]) -> tuple[By, str]:
@@ -219,9 +241,12 @@ def _refusal(caller: Caller, meta: Mapping[str, Any]) -> TollgateError | None:
 
 
 def _host_of(meta: Mapping[str, Any]) -> str:
-    """The request's host in lower case and without its port."""
-    host: str = meta.get("HTTP_HOST", "")
-    return host.partition(":")[0].rstrip(".").lower()
+    """The request's host in lower case, without port and root dot; "" if it is no name.
+
+    Only Host counts: X-Forwarded-Host is whatever a client writes, unless an edge overwrites it.
+    """
+    named = _named_host(meta.get("HTTP_HOST", ""))
+    return named[1].lower() if named else ""
 
 
 def _worth_a_query(secret: str) -> bool:

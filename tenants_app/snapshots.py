@@ -114,14 +114,14 @@ class TenantSnapshot:
     def model(self, public_id: str) -> ModelSnapshot | None:
         """The model with its routes, or None if this tenant has no way to it.
 
-        A model without a route is passed through to the default upstream, unless the allow-list is
-        on. Whether the allow-list contains the model is the router's question.
+        A model without a route is passed through to the default upstream, unless it is closed.
+        Whether the allow-list contains the model is the router's question.
         """
         model = self.models.get(public_id)
         if model is not None and model.routes:
             return model
         upstream = self.default_upstream
-        if upstream is None or self.allowed_models is not None or public_id in self.closed_models:
+        if upstream is None or public_id in self.closed_models:
             return None
         return passed_through(model or unknown_model(public_id), upstream)
 

@@ -69,8 +69,7 @@ class TenantForm(WordedForm):
             "status": "A suspended tenant's requests are refused from the next one on.",
             "cost_center": "Written on every ledger entry.",
             "default_model": "For requests that name no model.",
-            "default_upstream": "For models without a route, while the allow-list is off."
-            " Empty: the shared default.",
+            "default_upstream": "For models without a route. Empty: the shared default.",
             "allow_list_enabled": "On: only the allowed models. Off: every model.",
             "session_memory": "Off: no text of a conversation is stored.",
             "session_retention_days": "Messages older than this are deleted.",

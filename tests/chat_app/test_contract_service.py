@@ -61,6 +61,27 @@ def test_health_knows_whom_a_trusted_edge_names(servers: Servers, loopback: Loop
     assert (told["tenantId"], told["environment"]) == ("acme", "staging")
     assert trusting.get("/health", x_tenant_id="nobody").status_code == 401
     assert "tenantId" not in trusting.get("/health").json()["data"]
+    assert trusting.get("/health", host="Acme.Example:443").json()["data"] == told
+    assert "tenantId" not in trusting.get("/health", host="unmapped.example").json()["data"]
+    forwarded = trusting.get("/health", x_forwarded_host="acme.example")
+    assert "tenantId" not in forwarded.json()["data"]
+    acme.change(status="suspended")
+    suspended = trusting.get("/health", host="acme.example")
+    assert (suspended.status_code, suspended.json()["error"]["code"]) == (403, "tenant_suspended")
+
+
+def test_a_mapped_host_need_not_be_among_the_allowed_hosts(
+    servers: Servers, loopback: Loopback
+) -> None:
+    server = servers(ALLOWED_HOSTS="admin.example")
+    acme, globex = house(loopback), house(loopback, slug="globex")
+    TenantHost.objects.create(tenant=acme.tenant, host="acme.example")
+    assert server.chat(acme.key, host="acme.example").status_code == 200
+    refused = server.chat(globex.key, host="acme.example")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "tenant_mismatch")
+    # The admin's side is Django's own, and known by its names alone.
+    assert server.get("/admin/login/", host="acme.example").status_code == 400
+    assert server.get("/admin/login/", host="admin.example").status_code == 200
 
 
 def test_a_trusted_edge_names_the_tenant(servers: Servers, loopback: Loopback) -> None:

@@ -103,15 +103,23 @@ def test_fallback_outside_the_allow_list_is_passed_over_and_noted() -> None:
     )
 
 
-def test_model_without_a_route_goes_to_the_default_upstream_when_the_allow_list_is_off() -> None:
+@pytest.mark.parametrize("allowed", [None, {"gpt-x"}])
+def test_model_without_a_route_goes_to_the_default_upstream(allowed: set[str] | None) -> None:
     via = upstream("default")
-    choice = routing.choose(caller(default_upstream=via), call("gpt-x"), Deployment())
+    who = caller(default_upstream=via, allowed=allowed)
+    choice = routing.choose(who, call("gpt-x"), Deployment())
     [candidate] = choice.candidates
     assert (candidate.model.public_id, candidate.route.upstream, candidate.reason) == (
         "gpt-x",
         via,
         "request",
     )
+
+
+def test_default_upstream_opens_no_way_around_the_allow_list() -> None:
+    who = caller(default_upstream=upstream("default"), allowed={"a"})
+    with pytest.raises(ModelNotAllowed):
+        chosen(who, "gpt-x")
 
 
 def test_model_without_a_route_or_default_upstream_is_unknown() -> None:

@@ -103,7 +103,9 @@ def test_snapshot_tells_the_whole_configuration() -> None:
     assert [(route.upstream.name, route.upstream_model) for route in model.routes] == [
         ("shared", "demo-echo")
     ]
-    assert tenant.model("demo-slow") is None  # no route, and the allow-list is on
+    passed = tenant.model("demo-slow")  # no route: the default upstream's
+    assert passed is not None
+    assert [route.upstream.name for route in passed.routes] == ["shared"]
 
 
 def test_own_routes_hide_the_shared_ones_and_no_others_upstream_is_seen() -> None:

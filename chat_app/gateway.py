@@ -108,10 +108,13 @@ class GatewayClient:
         failure: ProviderError = UpstreamUnreachable("there is no candidate")
         for candidate in candidates:
             began = clock()
-            if began - started >= self._total_seconds:
+            seconds = self._total_seconds - (began - started)
+            if seconds <= 0:
                 break
             try:
-                answer = await self._provider(candidate).open(candidate.route, call_for(candidate))
+                answer = await self._provider(candidate).open(
+                    candidate.route, call_for(candidate), seconds=seconds
+                )
             except ProviderError as exc:
                 failure = exc
                 tried.append(_failed(candidate, exc, _ms(clock() - began)))
@@ -163,7 +166,7 @@ def _own() -> tuple[GatewayClient, Transport]:
         total_seconds = settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS
         transport = Transport(allowed=parse_networks(settings.UPSTREAM_ALLOWED_NETWORKS))
         providers: dict[str, Provider] = {
-            "openai": OpenAIProvider(transport, total_seconds=total_seconds),
+            "openai": OpenAIProvider(transport),
             "demo": DemoProvider(),
         }
         entry = GatewayClient(providers, total_seconds=total_seconds), transport

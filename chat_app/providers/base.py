@@ -4,7 +4,7 @@ ProviderError
 ├── UpstreamUnreachable    nothing was sent: refused, DNS, TLS, connect timeout, forbidden address
 ├── UpstreamTimeout        it did not answer, or fell silent, in time
 ├── UpstreamRejected       it refused the request: 3xx and 4xx
-│   └── UpstreamRateLimited    429, with its Retry-After
+│   └── UpstreamRateLimited    429
 └── UpstreamBroken         5xx, an answer we cannot read, or one cut short
 """
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 
 # An intermediary says with these that it lost an answer which may have been made, and billed.
 LOST_ANSWER_STATUSES = frozenset({408, 502, 504, 524})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the head of an answer told: its status, the upstream's name for it, and `notes`: what an
+    intermediary says of how it came about, for the ledger entry.
+    """
+
+    status: int
+    reference: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,7 @@ class Answer(Protocol):
 
     status: int
     reference: str | None
+    notes: Mapping[str, str]  # see Head
 
     def __aiter__(self) -> Self: ...
 
@@ -89,6 +101,7 @@ class WholeAnswer:
     status: int
     reference: str | None
     events: Sequence[Event]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __aiter__(self) -> Self:
         return self
@@ -107,10 +120,12 @@ class WholeAnswer:
 class Provider(Protocol):
     """One kind of upstream."""
 
-    async def open(self, route: RouteSnapshot, call: UpstreamCall) -> Answer:
+    async def open(self, route: RouteSnapshot, call: UpstreamCall, *, seconds: float) -> Answer:
         """The answer, once it has begun: its head was good and, streamed, its first event too.
 
-        Raises ProviderError before that. Cancelled, it closes its connection.
+        `seconds` is what the call has left; it bounds the whole exchange, whatever the upstream's
+        own timeouts say. Raises ProviderError before the answer. Cancelled, it closes its
+        connection.
         """
 
 
@@ -123,15 +138,23 @@ class ProviderError(Exception):
         self,
         excerpt: str = "",
         *,
-        status: int | None = None,
+        head: Head | None = None,
         sent: bool = True,
-        reference: str | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
     ) -> None:
-        """`excerpt` is bounded and redacted; `sent` tells whether the request may have arrived."""
+        """`excerpt` is bounded and redacted; `head` is that of the answer, if there was one.
+
+        `sent` tells whether the request may have arrived; `retryable`, whether the same upstream
+        may safely and usefully be asked again; `retry_after`, when it wants to be, in seconds.
+        """
         self.excerpt = excerpt
-        self.status = status
+        self.status = head.status if head else None
+        self.reference = head.reference if head else None
+        self.notes: Mapping[str, str] = head.notes if head else {}
         self.sent = sent
-        self.reference = reference
+        self.retryable = retryable
+        self.retry_after = retry_after
         super().__init__(excerpt)
 
     @property
@@ -145,8 +168,8 @@ class UpstreamUnreachable(ProviderError):
 
     outcome = "unreachable"
 
-    def __init__(self, excerpt: str = "") -> None:
-        super().__init__(excerpt, sent=False)
+    def __init__(self, excerpt: str = "", *, retryable: bool = False) -> None:
+        super().__init__(excerpt, sent=False, retryable=retryable)
 
 
 class UpstreamTimeout(ProviderError):
@@ -165,18 +188,6 @@ class UpstreamRateLimited(UpstreamRejected):
     """The upstream's rate limit is reached"""
 
     outcome = "rate_limited"
-
-    def __init__(
-        self,
-        excerpt: str = "",
-        *,
-        status: int = 429,
-        reference: str | None = None,
-        retry_after: int | None = None,
-    ) -> None:
-        """`retry_after` in seconds, as the upstream asked."""
-        self.retry_after = retry_after
-        super().__init__(excerpt, status=status, reference=reference)
 
 
 class UpstreamBroken(ProviderError):

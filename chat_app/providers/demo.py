@@ -18,6 +18,7 @@ from chat_app.providers.base import (
     Delta,
     Event,
     Finished,
+    Head,
     UpstreamBroken,
     UpstreamCall,
     UpstreamRejected,
@@ -63,17 +64,18 @@ DEMO_MODELS: Mapping[str, str] = {name: play.description for name, play in SCENA
 class DemoProvider:
     """Provider for upstreams of kind demo."""
 
-    async def open(self, route: RouteSnapshot, call: UpstreamCall) -> Answer:
+    async def open(self, route: RouteSnapshot, call: UpstreamCall, *, seconds: float) -> Answer:
         """See Provider.open; honours the upstream's first-byte timeout as a real one would."""
         scenario = SCENARIOS.get(route.upstream_model)
         if scenario is None:
-            raise UpstreamRejected("no such demo model", status=404, reference=REFERENCE)
-        patience = route.upstream.first_byte_timeout_ms / 1000
+            raise UpstreamRejected("no such demo model", head=Head(404, REFERENCE))
+        patience = min(route.upstream.first_byte_timeout_ms / 1000, seconds)
         await asyncio.sleep(min(scenario.first_pause, patience))
         if scenario.first_pause > patience:
             raise UpstreamTimeout("first byte timeout")
         if scenario.fails:
-            raise UpstreamBroken("demo-error always fails", status=500, reference=REFERENCE)
+            head = Head(500, REFERENCE)
+            raise UpstreamBroken("demo-error always fails", head=head, retryable=True)
         words, events = _script(scenario, call)
         if call.stream:
             return DemoAnswer(words, events, pause=scenario.pause, drops=scenario.drops)
@@ -88,6 +90,7 @@ class DemoAnswer:
     def __init__(self, words: list[str], ending: list[Event], *, pause: float, drops: bool) -> None:
         self.status = 200
         self.reference: str | None = REFERENCE
+        self.notes: Mapping[str, str] = {}
         self._batches: list[list[Event]] = [[Delta(word)] for word in words]
         self._pause = pause
         self._drops = drops
@@ -117,7 +120,7 @@ class DemoAnswer:
 
 
 def _dropped() -> UpstreamBroken:
-    return UpstreamBroken("demo-drop always breaks off", status=200, reference=REFERENCE)
+    return UpstreamBroken("demo-drop always breaks off", head=Head(200, REFERENCE))
 
 
 def _script(scenario: Scenario, call: UpstreamCall) -> tuple[list[str], list[Event]]:

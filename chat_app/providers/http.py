@@ -24,7 +24,13 @@ from tenants_app.networks import Network, address_allowed
 KEPT_HEADERS = (
     "x-request-id",
     "cf-aig-log-id",
+    "cf-aig-cache-status",
+    "cf-aig-step",
+    "cf-aig-model",
+    "cf-aig-provider",
     "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
     "content-type",
     "content-encoding",
 )
@@ -51,6 +57,10 @@ class Timeouts(TypedDict):
     total: float
 
 
+class Barred(httpx.ConnectError):
+    """Nothing was sent, and trying again would not help: an address that is not allowed, say."""
+
+
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests for the event loop it is first used in; any number at once.
 
@@ -67,7 +77,7 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         timeouts: Timeouts = request.extensions["timeout"]
         if self._closed:
-            raise httpx.ConnectError("the transport is closed")
+            raise Barred("the transport is closed")
         session = self._session or self._open_session()
         deadline = asyncio.get_running_loop().time() + timeouts["total"]
         try:
@@ -245,8 +255,11 @@ def _head_failure(exc: Exception) -> httpx.TransportError:
     """The httpx exception for a failure before the head was read, without the request's headers."""
     if isinstance(exc, aiohttp.ConnectionTimeoutError):
         return httpx.ConnectTimeout("connect timeout")
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        return Barred(str(exc))
     if isinstance(exc, aiohttp.ClientConnectorError):
-        return httpx.ConnectError(str(exc))
+        barred = exc.os_error.errno == errno.EACCES
+        return (Barred if barred else httpx.ConnectError)(str(exc))
     # ValueError: a host name that cannot be written for DNS, too.
     if isinstance(exc, ValueError | aiohttp.NonHttpUrlClientError):
         return httpx.UnsupportedProtocol("not a URL that can be called")

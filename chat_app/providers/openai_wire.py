@@ -13,15 +13,14 @@ from typing import Any
 import orjson
 
 from chat_app.providers.base import Delta, Event, Finished, UpstreamCall, UsageReport
+from chat_app.providers.dialect import Refusal, Unreadable
 from chat_app.sse import Frame
 from usage_app.pricing import UsageFigures
 
 MAX_USAGE_TOKENS = 10**9
+# Refused for want of money or credit: it will not be otherwise in a moment.
+QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _REASON = re.compile(r"[a-z_]{1,32}")
-
-
-class Unreadable(ValueError):
-    """The answer is not in a shape we know; the text says what of it, and quotes nothing."""
 
 
 def request_body(model: str, call: UpstreamCall, *, cap_field: str) -> bytes:
@@ -115,6 +114,20 @@ class ChunkReader:
                 self.reported = True
                 events.append(UsageReport(usage))
                 return
+
+
+def judge(status: int, body: bytes) -> Refusal | None:
+    """Whether a refusal is for want of quota; an error within a 200 means no status of its own."""
+    if status == 200:
+        return None
+    try:
+        error = decode(body).get("error")
+    except Unreadable:
+        return None
+    if not isinstance(error, dict):
+        return None
+    spent = QUOTA_CODES & {str(error.get("code")), str(error.get("type"))}
+    return Refusal(status, retryable=False) if spent else None
 
 
 def decode(data: bytes) -> dict[str, Any]:

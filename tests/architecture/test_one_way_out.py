@@ -10,8 +10,10 @@ from tests.architecture.sources import parse, product_files, short
 HTTP_CLIENTS = {"aiohttp", "httpx", "httpx_aiohttp", "requests", "urllib3"}
 CONCRETE = {
     "chat_app.providers.demo",
+    "chat_app.providers.exchange",
     "chat_app.providers.http",
     "chat_app.providers.openai",
+    "chat_app.providers.outgoing",
 }
 # The seed names the demo models, which are the provider's own list of scenarios.
 MAY_NAME_PROVIDERS = {"chat_app/gateway.py", "gateway_project/embedded/demo.py"}

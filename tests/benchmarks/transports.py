@@ -71,7 +71,7 @@ async def ways(url: str, closing: AsyncExitStack) -> dict[str, Way]:
     return {
         "plain aiohttp": plain_aiohttp,
         "own transport": _by_transport(own, prebuilt, {"timeout": TIMEOUT}, lean=True),
-        "own transport and provider": _by_provider(OpenAIProvider(own, total_seconds=900), url),
+        "own transport and provider": _by_provider(OpenAIProvider(own), url),
         "httpx-aiohttp, transport only": _by_transport(
             theirs, prebuilt, {"timeout": timeout.as_dict()}
         ),
@@ -132,7 +132,7 @@ def _by_provider(provider: OpenAIProvider, url: str) -> Way:
         return RouteSnapshot(upstream, fields["model"]), call
 
     async def way(body: bytes) -> int:
-        answer = await provider.open(*asked(body))
+        answer = await provider.open(*asked(body), seconds=900)
         try:
             return len([events async for events in answer])
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,21 +13,22 @@ from chat_app.providers.base import Answer, Event, Provider, ProviderError, Upst
 from chat_app.providers.http import Transport
 from chat_app.providers.openai import OpenAIProvider
 from chat_app.schema import Message
-from tenants_app.networks import parse_networks
+from tenants_app.networks import Network, parse_networks
 from tenants_app.snapshots import RouteSnapshot
 from tests.chat_app.snapshots import route, upstream
 from tests.loopback import Loopback
 
 LOOPBACK = parse_networks(["127.0.0.0/8", "::1/128"])
+SECONDS = 900.0
 PROMPT = "What is the airspeed velocity of an unladen swallow?"
 
 
 @asynccontextmanager
-async def openai(**options: Any) -> AsyncIterator[OpenAIProvider]:
+async def openai(allowed: Iterable[Network] = LOOPBACK) -> AsyncIterator[OpenAIProvider]:
     """An openai provider that may reach the loopback, closed at the end."""
-    transport = Transport(allowed=options.pop("allowed", LOOPBACK))
+    transport = Transport(allowed=allowed)
     try:
-        yield OpenAIProvider(transport, **{"total_seconds": 900, **options})
+        yield OpenAIProvider(transport)
     finally:
         await transport.aclose()
 
@@ -53,11 +54,13 @@ class Heard:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-async def hear(provider: Provider, route: RouteSnapshot, asked: UpstreamCall) -> Heard:
+async def hear(
+    provider: Provider, route: RouteSnapshot, asked: UpstreamCall, *, seconds: float = SECONDS
+) -> Heard:
     """The whole exchange, to its end or failure."""
     heard = Heard()
     try:
-        heard.answer = await provider.open(route, asked)
+        heard.answer = await provider.open(route, asked, seconds=seconds)
         heard.opened = True
         async for events in heard.answer:
             assert events

@@ -16,7 +16,7 @@ from chat_app.providers.base import (
 )
 from chat_app.providers.demo import DEMO_MODELS, LONG_ANSWER_WORDS, DemoProvider
 from chat_app.schema import Message
-from tests.chat_app.providers import Heard, call, hear
+from tests.chat_app.providers import SECONDS, Heard, call, hear
 from tests.chat_app.snapshots import route, upstream
 from usage_app.pricing import UsageFigures
 
@@ -126,7 +126,7 @@ def test_empty_message_is_echoed_too() -> None:
 
 def test_closed_answer_says_no_more() -> None:
     async def ask() -> list[object]:
-        answer = await DemoProvider().open(route("demo-long"), call())
+        answer = await DemoProvider().open(route("demo-long"), call(), seconds=SECONDS)
         await anext(answer)
         await answer.aclose()
         return [events async for events in answer]

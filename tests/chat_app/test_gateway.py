@@ -16,11 +16,10 @@ from chat_app.providers.base import Delta, ProviderError, UpstreamCall
 from chat_app.providers.demo import DemoProvider
 from chat_app.routing import Candidate
 from tenants_app.snapshots import UpstreamSnapshot
-from tests.chat_app.providers import PROMPT, call, openai, until
+from tests.chat_app.providers import PROMPT, SECONDS, call, openai, until
 from tests.chat_app.snapshots import model, route, upstream
 from tests.loopback import Loopback
 
-SECONDS = 900
 QUICK = {"first_byte_timeout_ms": 200, "idle_timeout_ms": 200}
 
 

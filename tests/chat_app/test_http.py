@@ -15,7 +15,7 @@ import pytest
 from chat_app.providers.base import Delta, UpstreamTimeout, UpstreamUnreachable
 from chat_app.providers.http import Timeouts, Transport
 from tenants_app.networks import parse_networks
-from tests.chat_app.providers import LOOPBACK, Heard, call, hear, openai, until, via
+from tests.chat_app.providers import LOOPBACK, SECONDS, Heard, call, hear, openai, until, via
 from tests.chat_app.snapshots import route, upstream
 from tests.loopback import Loopback
 from tests.loopback_plays import (
@@ -207,7 +207,7 @@ def test_time_in_which_nobody_reads_is_not_idle(loopback: Loopback) -> None:
     async def ask() -> int:
         async with openai() as provider:
             target = via(loopback, "paced-100-5", idle_timeout_ms=100, first_byte_timeout_ms=100)
-            answer = await provider.open(target, call())
+            answer = await provider.open(target, call(), seconds=SECONDS)
             reads: list[int] = []
             async for events in answer:
                 reads.append(len(events))
@@ -347,7 +347,7 @@ def test_cancelled_read_loses_nothing(loopback: Loopback) -> None:
 
     async def ask() -> str:
         async with openai() as provider:
-            answer = await provider.open(via(loopback, "pauses"), call())
+            answer = await provider.open(via(loopback, "pauses"), call(), seconds=SECONDS)
             text = ""
             while "." not in text:
                 with contextlib.suppress(TimeoutError):
@@ -364,7 +364,7 @@ def test_closed_answer_closes_its_connection_and_ends(loopback: Loopback) -> Non
 
     async def ask() -> None:
         async with openai() as provider:
-            answer = await provider.open(via(loopback, "stall"), call())
+            answer = await provider.open(via(loopback, "stall"), call(), seconds=SECONDS)
             await anext(answer)
             await answer.aclose()
             await answer.aclose()
@@ -377,7 +377,7 @@ def test_closed_answer_closes_its_connection_and_ends(loopback: Loopback) -> Non
 def test_close_from_another_task_ends_a_read_under_way(loopback: Loopback) -> None:
     async def ask() -> None:
         async with openai() as provider:
-            answer = await provider.open(via(loopback, "stall"), call())
+            answer = await provider.open(via(loopback, "stall"), call(), seconds=SECONDS)
 
             async def drain() -> int:
                 return len([events async for events in answer])

@@ -360,28 +360,6 @@ def test_total_time_is_bounded_while_words_still_come(loopback: Loopback) -> Non
     assert got.error.excerpt == "total timeout"
 
 
-def test_total_time_is_bounded_by_the_settings_too(loopback: Loopback) -> None:
-    async def ask() -> Heard:
-        async with openai(total_seconds=0.3) as provider:
-            return await hear(provider, via(loopback, "slow-head"), call())
-
-    got = asyncio.run(ask())
-    assert isinstance(got.error, UpstreamTimeout)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("7", 7), ("0", 0), ("999999999", 86_400), ("soon", None), ("-1", None), ("1.5", None)],
-)
-def test_retry_after_is_whole_seconds_and_bounded(
-    loopback: Loopback, value: str, seconds: int | None
-) -> None:
-    loopback.plays["busy"] = plain(b"{}", 429, Retry_After=value)
-    error = heard(loopback, "busy").error
-    assert isinstance(error, UpstreamRateLimited)
-    assert error.retry_after == seconds
-
-
 @pytest.mark.parametrize(
     ("headers", "reference"),
     [

@@ -67,7 +67,7 @@ TENANT_ROW = f"""
             FROM tenants_app_budget WHERE tenant_id = tenant.id AND api_key_id IS NULL) AS limits
     FROM tenants_app_tenant tenant WHERE id = %(tenant)s"""
 UPSTREAMS = """
-    SELECT id, uuid, name, kind, base_url, account_id, gateway_id, sealed_token,
+    SELECT id, uuid, name, kind, base_url, form, account_id, gateway_id, sealed_token,
            connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms,
            is_default, enabled
     FROM tenants_app_upstream WHERE tenant_id IS NOT DISTINCT FROM %(tenant)s"""

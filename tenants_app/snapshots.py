@@ -47,6 +47,7 @@ class UpstreamSnapshot:
     name: str
     kind: str
     base_url: str = ""
+    form: str = ""
     account_id: str = ""
     gateway_id: str = ""
     sealed_token: Sealed | None = None

@@ -1,5 +1,6 @@
 """Pages of what can be asked and who answers: upstreams, models and routes."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -20,6 +21,13 @@ from tenants_app.admin.pages import (
     display,
 )
 from tenants_app.models import Model, Route, Upstream
+from tenants_app.models.catalogue import ACCOUNT_ID, GATEWAY_ID
+
+CLOUDFLARE_NEEDS = {
+    "form": "Choose which of Cloudflare's APIs is spoken; REST if in doubt.",
+    "account_id": "Cloudflare needs the account id; it is in the address of its dashboard.",
+    "gateway_id": "Cloudflare needs the gateway's name; default is one that always works.",
+}
 
 
 class UpstreamForm(WordedForm):
@@ -42,8 +50,13 @@ class UpstreamForm(WordedForm):
         fields = "__all__"
         help_texts = {
             "tenant": "Empty: shared by all tenants. Otherwise only this tenant's routes use it.",
-            "base_url": "As OpenAI's: https://api.example.com/v1. Private addresses must be in"
-            " UPSTREAM_ALLOWED_NETWORKS.",
+            "base_url": "OpenAI-compatible: up to the part before /chat/completions, as in"
+            " https://api.example.com/v1. Cloudflare: empty for Cloudflare's own. Demo: empty."
+            " Private addresses must be in UPSTREAM_ALLOWED_NETWORKS.",
+            "form": "Which of Cloudflare's APIs is spoken: REST is the one that it recommends;"
+            " compat is the older unified one; workers-ai speaks to Cloudflare's own models only.",
+            "account_id": "In the address of Cloudflare's dashboard, 32 letters and digits.",
+            "gateway_id": "The gateway's name there; the one called default makes itself.",
             "is_default": "Answers for models without a route of their own, for tenants without"
             " a default upstream and with their allow-list off.",
             "enabled": "Off: its routes are passed over.",
@@ -62,6 +75,16 @@ class UpstreamForm(WordedForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
+        is_cloudflare = cleaned.get("kind") == Upstream.Kind.CLOUDFLARE
+        for name, missing in CLOUDFLARE_NEEDS.items():
+            if is_cloudflare and name not in self.errors and not cleaned.get(name):
+                self.add_error(name, missing)
+        if not is_cloudflare and cleaned.get("form"):
+            self.add_error("form", "Only a Cloudflare AI Gateway has a form; choose none here.")
+        for name, pattern in (("account_id", ACCOUNT_ID), ("gateway_id", GATEWAY_ID)):
+            value = cleaned.get(name)
+            if is_cloudflare and value and not re.fullmatch(pattern, value):
+                self.add_error(name, "Letters, digits, - and _ only: it becomes part of a URL.")
         if cleaned.get("token") and cleaned.get("remove_token"):
             self.add_error("remove_token", "Either set a token or remove it.")
         return cleaned
@@ -119,6 +142,14 @@ class UpstreamAdmin(ConfigurationAdmin):
     inlines = (RouteInline,)
     fieldsets = (
         (None, {"fields": ("name", "tenant", "kind", "base_url", "is_default", "enabled")}),
+        (
+            "Cloudflare AI Gateway",
+            {
+                "description": "Needed by upstreams of that kind. Without a token and a base URL of"
+                " its own, such an upstream is sent CLOUDFLARE_API_TOKEN of the environment.",
+                "fields": ("form", ("account_id", "gateway_id")),
+            },
+        ),
         ("Token", {"fields": ("token_state", "token", "remove_token")}),
         (
             "Timeouts, in milliseconds",
@@ -129,7 +160,6 @@ class UpstreamAdmin(ConfigurationAdmin):
                 )
             },
         ),
-        ("AI Gateway", {"classes": ("collapse",), "fields": (("account_id", "gateway_id"),)}),
         ("Record", {"classes": ("collapse",), "fields": ("uuid", "created_at", "updated_at")}),
     )
 

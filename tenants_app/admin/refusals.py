@@ -25,6 +25,10 @@ WORDS: Final = {
     "upstream_default_is_only_one": "Another upstream is the default already.",
     "upstream_default_is_shared": "Only an upstream without a tenant can be the default of all.",
     "upstream_has_a_base_url": "This kind of upstream needs a base URL.",
+    "upstream_of_cloudflare_has_a_form": "A Cloudflare AI Gateway has a form: rest, compat or"
+    " workers-ai; no other kind has one.",
+    "upstream_of_cloudflare_names_its_gateway": "A Cloudflare AI Gateway needs its account id and"
+    " gateway id, of letters, digits, - and _ only.",
     "upstream_name_once_per_tenant": "There is an upstream of this name already.",
     "route_once_per_model_upstream_and_tenant": "There is such a route already.",
     "price_is_one_per_model_and_start": "There is a price from that instant on already.",

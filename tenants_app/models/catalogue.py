@@ -15,6 +15,9 @@ from tenants_app.models.tenants import Tenant
 # Higher bounds than anyone needs keep sums far from the ends of bigint and of a JSON number.
 TOKENS_MAX = 100_000_000
 TIMEOUT_MAX_MS = 24 * 3600 * 1000
+# Both become parts of a URL: no dot, slash or percent sign among them.
+ACCOUNT_ID = r"^[A-Za-z0-9_-]{1,100}$"
+GATEWAY_ID = r"^[A-Za-z0-9_-]{1,64}$"
 
 
 def validate_base_url(url: str) -> None:
@@ -29,7 +32,13 @@ class Upstream(models.Model):
 
     class Kind(models.TextChoices):
         OPENAI = "openai", "OpenAI-compatible"
+        CLOUDFLARE = "cloudflare", "Cloudflare AI Gateway"
         DEMO = "demo", "Demo (in process)"
+
+    class Form(models.TextChoices):
+        REST = "rest", "REST API"
+        COMPAT = "compat", "Unified (compat)"
+        WORKERS_AI = "workers-ai", "Workers AI"
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     tenant = models.ForeignKey(
@@ -40,6 +49,7 @@ class Upstream(models.Model):
     base_url = models.CharField(
         max_length=500, blank=True, default="", validators=[validate_base_url]
     )
+    form = models.CharField(max_length=16, choices=Form, blank=True, default="")
     account_id = models.CharField(max_length=100, blank=True, default="")
     gateway_id = models.CharField(max_length=100, blank=True, default="")
     sealed_token = sealed.SealedField(null=True, blank=True)
@@ -74,7 +84,18 @@ class Upstream(models.Model):
                 condition=Q(is_default=False) | Q(tenant__isnull=True),
             ),
             models.CheckConstraint(
-                name="upstream_has_a_base_url", condition=Q(kind="demo") | ~Q(base_url="")
+                name="upstream_has_a_base_url",
+                condition=Q(kind__in=("cloudflare", "demo")) | ~Q(base_url=""),
+            ),
+            models.CheckConstraint(
+                name="upstream_of_cloudflare_has_a_form",
+                condition=Q(kind="cloudflare", form__in=("rest", "compat", "workers-ai"))
+                | (~Q(kind="cloudflare") & Q(form="")),
+            ),
+            models.CheckConstraint(
+                name="upstream_of_cloudflare_names_its_gateway",
+                condition=~Q(kind="cloudflare")
+                | Q(account_id__regex=ACCOUNT_ID, gateway_id__regex=GATEWAY_ID),
             ),
             models.CheckConstraint(
                 name="upstream_timeouts_are_sensible",

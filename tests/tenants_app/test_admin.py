@@ -269,6 +269,56 @@ def test_upstream_address_is_refused_with_a_reason() -> None:
     assert errors == {"__all__": ["This kind of upstream needs a base URL."]}
 
 
+GATEWAY = {"kind": "cloudflare", "form": "rest", "account_id": "ab12", "gateway_id": "ai_gate"}
+
+
+@pytest.mark.parametrize(
+    ("values", "errors"),
+    [
+        ({}, {}),
+        ({"form": "workers-ai", "base_url": "http://127.0.0.1:9/v1"}, {}),
+        (
+            {"form": "", "account_id": "", "gateway_id": ""},
+            {
+                "form": ["Choose which of Cloudflare's APIs is spoken; REST if in doubt."],
+                "account_id": [
+                    "Cloudflare needs the account id; it is in the address of its dashboard."
+                ],
+                "gateway_id": [
+                    "Cloudflare needs the gateway's name; default is one that always works."
+                ],
+            },
+        ),
+        (
+            {"gateway_id": "../other"},
+            {"gateway_id": ["Letters, digits, - and _ only: it becomes part of a URL."]},
+        ),
+        (
+            {"account_id": "a%2e"},
+            {"account_id": ["Letters, digits, - and _ only: it becomes part of a URL."]},
+        ),
+        (
+            {"kind": "demo"},
+            {"form": ["Only a Cloudflare AI Gateway has a form; choose none here."]},
+        ),
+    ],
+    ids=str,
+)
+def test_gateway_says_what_it_still_needs(
+    values: dict[str, str], errors: dict[str, list[str]]
+) -> None:
+    client = logged_in(superuser=True)
+    upstream = make_upstream("one")
+    response = change(client, upstream, **GATEWAY | values)
+    upstream.refresh_from_db()
+    if errors:
+        assert errors_of(response) == errors
+        assert upstream.kind == "demo"
+    else:
+        assert response.status_code == 302
+        assert (upstream.kind, upstream.form) == ("cloudflare", values.get("form", "rest"))
+
+
 def test_route_is_added_on_its_models_page() -> None:
     client = logged_in(superuser=True)
     model, upstream = make_model(), make_upstream()

@@ -128,6 +128,18 @@ def test_upstream_that_is_no_demo_has_a_base_url() -> None:
     refused("upstream_has_a_base_url", make_upstream, kind="openai")
 
 
+def test_upstream_of_cloudflare_has_a_form_and_ids_that_fit_into_a_url() -> None:
+    gateway = {"kind": "cloudflare", "form": "rest", "account_id": "ab12", "gateway_id": "ai_gate"}
+    make_upstream(**gateway)
+    for form in ("", "soap"):
+        refused("upstream_of_cloudflare_has_a_form", make_upstream, **gateway | {"form": form})
+    refused("upstream_of_cloudflare_has_a_form", make_upstream, kind="demo", form="rest")
+    for name in ("account_id", "gateway_id"):
+        for bad in ("", "..", "a/b", "a%2e", "a?b", "a b", "größe", "a\n"):
+            refused("upstream_of_cloudflare_names", make_upstream, **gateway | {name: bad})
+    refused("upstream_of_cloudflare_names", make_upstream, **gateway | {"gateway_id": "a" * 65})
+
+
 @pytest.mark.parametrize(
     "url", ["http://10.0.0.1/v1", "http://169.254.169.254/", "ftp://a.example", "http://u:p@a.b/"]
 )

@@ -1,4 +1,6 @@
-"""The page of stored messages. A message's text is shown on its own page only, never in a list."""
+"""The pages of stored messages and open circuits. A message's text is shown on its own page only,
+never in a list.
+"""
 
 from typing import Any
 
@@ -8,7 +10,8 @@ from django.db.models.functions import Length
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from chat_app.models import ChatMessage
+from chat_app import selectors
+from chat_app.models import ChatMessage, OpenCircuit
 from tenants_app.admin.pages import ReadOnlyAdmin, display
 from tenants_app.models import Tenant
 from usage_app.admin.books import as_uuid
@@ -48,3 +51,30 @@ class ChatMessageAdmin(ReadOnlyAdmin):
     @display(description="Characters")
     def characters(self, message: Any) -> int:
         return int(message.size)
+
+
+@admin.register(OpenCircuit)
+class OpenCircuitAdmin(ReadOnlyAdmin):
+    """Upstreams that are left alone at the moment, and by which process."""
+
+    list_display = ("upstream", "owner", "state", "outcome", "failures", "opened_at", "retry_at")
+    list_filter = (("upstream", AutocompleteSelectFilter),)
+    list_select_related = ("upstream", "tenant")
+    ordering = ("-opened_at",)
+    fields = (
+        "upstream",
+        "owner",
+        "state",
+        "outcome",
+        "failures",
+        "opened_at",
+        "retry_at",
+        "process_id",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request) & selectors.open_circuits()
+
+    @display(description="For")
+    def owner(self, circuit: OpenCircuit) -> str:
+        return str(circuit.tenant) if circuit.tenant else "all tenants"

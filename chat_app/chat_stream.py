@@ -13,8 +13,9 @@ from typing import Literal
 import structlog
 
 from chat_app import gateway, sessions, tokens
+from chat_app.attempts import Attempt
 from chat_app.errors import AiError, AiTimeout
-from chat_app.gateway import AllFailed, Attempt, Opened
+from chat_app.gateway import AllFailed, Opened
 from chat_app.providers.base import (
     Delta,
     Event,
@@ -27,6 +28,7 @@ from chat_app.providers.base import (
 from chat_app.routing import Candidate
 from chat_app.schema import Message
 from chat_app.turn import Turn
+from tenants_app import directory
 from tenants_app.errors import InternalError, TollgateError
 from usage_app import ledger
 from usage_app.holds import BudgetState, Hold, Settlement, money_text
@@ -68,10 +70,14 @@ class ChatStream:
         """Open the first candidate that answers; when all fail, settle and set `error`."""
         try:
             self._opened = await gateway.client().open(
-                self.turn.candidates, self._upstream_call, attempts=self.attempts
+                self.turn.candidates,
+                self._upstream_call,
+                tenant_id=self.hold.tenant_id,
+                attempts=self.attempts,
+                recheck=self._recheck,
             )
         except AllFailed as failed:
-            self.candidate = self.turn.candidates[max(len(failed.attempts) - 1, 0)]
+            self.candidate = failed.candidate or self.candidate
             self.error = failed.as_error()
             await self._settle("error")
         except BaseException:
@@ -224,6 +230,17 @@ class ChatStream:
             attempts=[attempt.as_json() for attempt in self.attempts],
             upstream_reference=(self._opened.answer.reference or "") if self._opened else "",
         )
+
+    async def _recheck(self, fallback: Candidate) -> Candidate | None:
+        """The fallback as the configuration of this moment has it; None if the tenant may not use
+        it any more, or nobody can tell.
+        """
+        try:
+            caller = await directory.ensure_current(self.turn.caller)
+            return self.turn.as_of(caller, fallback, self.hold)
+        except TollgateError as refusal:
+            log.info("fallback_not_usable", model=fallback.model.public_id, error=refusal.code)
+            return None
 
     def _upstream_call(self, candidate: Candidate) -> UpstreamCall:
         turn = self.turn

@@ -40,6 +40,7 @@ async def start(caller: Caller, call: ChatCall, trace: Trace) -> ChatStream:
         call=call,
         trace=trace,
         began=began,
+        deployment=deployment(),
         candidates=candidates,
         notes=choice.notes,
         quotes=quotes,

@@ -1,20 +1,26 @@
 """The one way to a model: tries candidates in order until one answers, and records every attempt.
 
-Falls back only before the first byte; what comes after it is the caller's stream. Chooses no model
-(routing.py), charges nothing (chat_stream.py), and speaks to no upstream itself (providers/).
+Asks again what may safely be asked again, and falls back only before the first byte; what comes
+after it is the caller's stream. Chooses no model (routing.py), charges nothing (chat_stream.py),
+and speaks to no upstream itself (providers/).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from random import random
 from weakref import WeakKeyDictionary
 
 import structlog
 from django.conf import settings
 
+from chat_app import attempts as made
+from chat_app import retries
+from chat_app.attempts import Attempt
+from chat_app.circuit_board import Board
+from chat_app.circuits import CircuitOpen, Circuits
 from chat_app.errors import AiError, AiTimeout
 from chat_app.providers.base import (
     Answer,
@@ -34,30 +40,8 @@ log = structlog.get_logger(__name__)
 
 # What to ask of a candidate; it may differ in the output cap and in what the upstream is told.
 CallFor = Callable[[Candidate], UpstreamCall]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try at one candidate, as it is kept on the ledger entry."""
-
-    upstream: str
-    model: str
-    outcome: str  # ok, cancelled, or a ProviderError's
-    status: int | None
-    latency_ms: int  # until the answer began, or the failure was known
-    reference: str | None
-    maybe_billed: bool
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "upstream": self.upstream,
-            "model": self.model,
-            "outcome": self.outcome,
-            "status": self.status,
-            "latencyMs": self.latency_ms,
-            "reference": self.reference,
-            "maybeBilled": self.maybe_billed,
-        }
+# A fallback as it is now, or None: it may not be used any more.
+Recheck = Callable[[Candidate], Awaitable[Candidate | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +56,13 @@ class Opened:
 class AllFailed(Exception):
     """Every candidate failed before its first byte"""
 
-    def __init__(self, attempts: list[Attempt], last: ProviderError) -> None:
+    def __init__(
+        self, attempts: list[Attempt], last: ProviderError, candidate: Candidate | None
+    ) -> None:
+        """`candidate` is the one that failed last, None if there was none."""
         self.attempts = attempts
         self.last = last
+        self.candidate = candidate
         super().__init__(f"{len(attempts)} attempts, the last: {last}")
 
     def as_error(self) -> AiError | AiTimeout:
@@ -82,56 +70,125 @@ class AllFailed(Exception):
         return AiTimeout() if isinstance(self.last, UpstreamTimeout) else AiError()
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds all attempts of one call together, and how often one upstream is asked again."""
+
+    total_seconds: float
+    retries: int = 0
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One call of `open` under way."""
+
+    tenant_id: int
+    call_for: CallFor
+    attempts: list[Attempt]
+    deadline: float
+    clock: Callable[[], float]
+
+    @property
+    def left_seconds(self) -> float:
+        return self.deadline - self.clock()
+
+    def since_ms(self, began: float) -> int:
+        return round((self.clock() - began) * 1000)
+
+
 class GatewayClient:
     """Opens upstreams for one event loop, over one shared transport."""
 
-    def __init__(self, providers: Mapping[str, Provider], *, total_seconds: float) -> None:
-        """`providers` by the upstream's kind; `total_seconds` bounds all attempts of one call."""
+    def __init__(
+        self, providers: Mapping[str, Provider], limits: Limits, circuits: Circuits
+    ) -> None:
+        """`providers` by the upstream's kind."""
         self._providers = providers
-        self._total_seconds = total_seconds
+        self._limits = limits
+        self._circuits = circuits
 
     async def open(
         self,
         candidates: Iterable[Candidate],
         call_for: CallFor,
         *,
+        tenant_id: int,
         attempts: list[Attempt] | None = None,
+        recheck: Recheck | None = None,
     ) -> Opened:
         """The first candidate that begins to answer.
 
-        Appends to `attempts` as it goes, so that a caller who is cancelled meanwhile still knows
-        what was tried. Raises AllFailed.
+        Every candidate but the first is asked about with `recheck` when its turn comes. Appends to
+        `attempts` as it goes, so that a caller who is cancelled meanwhile still knows what was
+        tried. Raises AllFailed.
         """
-        tried = [] if attempts is None else attempts
         clock = asyncio.get_running_loop().time
-        started = clock()
+        tried = [] if attempts is None else attempts
+        turn = _Turn(tenant_id, call_for, tried, clock() + self._limits.total_seconds, clock)
         failure: ProviderError = UpstreamUnreachable("there is no candidate")
-        for candidate in candidates:
-            began = clock()
-            seconds = self._total_seconds - (began - started)
-            if seconds <= 0:
+        last: Candidate | None = None
+        for place, named in enumerate(candidates):
+            if turn.left_seconds <= 0:
                 break
+            candidate = await recheck(named) if place and recheck else named
+            if candidate is None:
+                turn.attempts.append(made.passed_over(named))
+                continue
             try:
-                answer = await self._provider(candidate).open(
-                    candidate.route, call_for(candidate), seconds=seconds
-                )
+                return await self._open_one(candidate, turn)
             except ProviderError as exc:
-                failure = exc
-                tried.append(_failed(candidate, exc, _ms(clock() - began)))
-                _log(tried[-1], exc)
-            except asyncio.CancelledError:
-                tried.append(_cancelled(candidate, _ms(clock() - began)))
-                raise
-            else:
-                tried.append(_answered(candidate, answer, _ms(clock() - began)))
-                return Opened(candidate, answer, tried)
-        raise AllFailed(tried, failure)
+                failure, last = exc, candidate
+        raise AllFailed(turn.attempts, failure, last)
 
     def note_break(self, opened: Opened, failure: ProviderError) -> None:
         """Record that an answer broke off after it had begun: its attempt was not ok after all."""
         latency_ms = opened.attempts[-1].latency_ms
-        opened.attempts[-1] = _failed(opened.candidate, failure, latency_ms)
+        opened.attempts[-1] = made.failed(opened.candidate, failure, latency_ms)
         _log(opened.attempts[-1], failure)
+
+    async def _open_one(self, candidate: Candidate, turn: _Turn) -> Opened:
+        """This candidate, asked as often as is safe and worth it. Raises its last ProviderError."""
+        retried = 0
+        while True:
+            try:
+                return Opened(candidate, await self._ask(candidate, turn), turn.attempts)
+            except ProviderError as failure:
+                pause = retries.pause_before_retry(
+                    failure,
+                    retried,
+                    allowed=self._limits.retries,
+                    left_seconds=turn.left_seconds,
+                    draw=random(),  # noqa: S311 - spreads load, guards nothing
+                )
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+            retried += 1
+
+    async def _ask(self, candidate: Candidate, turn: _Turn) -> Answer:
+        """One attempt, recorded whatever comes of it."""
+        upstream = candidate.route.upstream
+        if not self._circuits.admit(upstream, turn.tenant_id):
+            refusal = CircuitOpen()
+            turn.attempts.append(made.failed(candidate, refusal, 0))
+            raise refusal
+        began = turn.clock()
+        try:
+            answer = await self._provider(candidate).open(
+                candidate.route, turn.call_for(candidate), seconds=turn.left_seconds
+            )
+        except ProviderError as failure:
+            self._circuits.failed(upstream, turn.tenant_id, failure)
+            turn.attempts.append(made.failed(candidate, failure, turn.since_ms(began)))
+            _log(turn.attempts[-1], failure)
+            raise
+        except BaseException:
+            self._circuits.left(upstream, turn.tenant_id)
+            turn.attempts.append(made.cancelled(candidate, turn.since_ms(began)))
+            raise
+        self._circuits.answered(upstream, turn.tenant_id)
+        turn.attempts.append(made.answered(candidate, answer, turn.since_ms(began)))
+        return answer
 
     def _provider(self, candidate: Candidate) -> Provider:
         kind = candidate.route.upstream.kind
@@ -141,79 +198,45 @@ class GatewayClient:
         return provider
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What belongs to one event loop: a connection lives in the loop that opened it."""
+
+    client: GatewayClient
+    transport: Transport
+    board: Board
+
+
 def client() -> GatewayClient:
     """The client of the running event loop, made at its first use."""
-    return _own()[0]
+    loop = asyncio.get_running_loop()
+    own = _owned.get(loop)
+    if own is None:
+        own = _owned[loop] = _make(loop)
+    return own.client
 
 
 async def close() -> None:
     """Close the running event loop's upstream connections; streams still open break off."""
-    entry = _clients.pop(asyncio.get_running_loop(), None)
-    if entry is not None:
-        await entry[1].aclose()
+    own = _owned.pop(asyncio.get_running_loop(), None)
+    if own is not None:
+        await own.transport.aclose()
+        await own.board.aclose()
 
 
-# A connection belongs to the event loop that opened it.
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[GatewayClient, Transport]] = (
-    WeakKeyDictionary()
-)
+_owned: WeakKeyDictionary[asyncio.AbstractEventLoop, _Own] = WeakKeyDictionary()
 
 
-def _own() -> tuple[GatewayClient, Transport]:
-    loop = asyncio.get_running_loop()
-    entry = _clients.get(loop)
-    if entry is None:
-        total_seconds = settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS
-        transport = Transport(allowed=parse_networks(settings.UPSTREAM_ALLOWED_NETWORKS))
-        providers: dict[str, Provider] = {
-            "openai": OpenAIProvider(transport),
-            "demo": DemoProvider(),
-        }
-        entry = GatewayClient(providers, total_seconds=total_seconds), transport
-        _clients[loop] = entry
-    return entry
-
-
-def _answered(candidate: Candidate, answer: Answer, latency_ms: int) -> Attempt:
-    return Attempt(
-        upstream=candidate.route.upstream.name,
-        model=candidate.model.public_id,
-        outcome="ok",
-        status=answer.status,
-        latency_ms=latency_ms,
-        reference=answer.reference,
-        maybe_billed=False,
-    )
-
-
-def _failed(candidate: Candidate, failure: ProviderError, latency_ms: int) -> Attempt:
-    return Attempt(
-        upstream=candidate.route.upstream.name,
-        model=candidate.model.public_id,
-        outcome=failure.outcome,
-        status=failure.status,
-        latency_ms=latency_ms,
-        reference=failure.reference,
-        maybe_billed=failure.maybe_billed,
-    )
-
-
-def _cancelled(candidate: Candidate, latency_ms: int) -> Attempt:
-    return Attempt(
-        upstream=candidate.route.upstream.name,
-        model=candidate.model.public_id,
-        outcome="cancelled",
-        status=None,
-        latency_ms=latency_ms,
-        reference=None,
-        # Nobody can tell how far the request had got.
-        maybe_billed=True,
-    )
+def _make(loop: asyncio.AbstractEventLoop) -> _Own:
+    transport = Transport(allowed=parse_networks(settings.UPSTREAM_ALLOWED_NETWORKS))
+    providers: dict[str, Provider] = {
+        "openai": OpenAIProvider(transport),
+        "demo": DemoProvider(),
+    }
+    limits = Limits(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS, settings.UPSTREAM_RETRIES)
+    board = Board()
+    return _Own(GatewayClient(providers, limits, Circuits(loop.time, board.note)), transport, board)
 
 
 def _log(attempt: Attempt, failure: ProviderError) -> None:
     log.warning("upstream_failed", **attempt.as_json(), excerpt=failure.excerpt)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

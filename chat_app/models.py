@@ -1,9 +1,12 @@
-"""What sessions remember. A tenant that switched session memory off has no rows here."""
+"""What sessions remember, and which upstreams are left alone. A tenant that switched session memory
+off has no messages here.
+"""
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
-from tenants_app.models import Tenant
+from tenants_app.models import Tenant, Upstream
 from tenants_app.models.querysets import TenantOwned
 
 
@@ -37,3 +40,36 @@ class ChatMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} in {self.session_id}"
+
+
+class OpenCircuit(models.Model):
+    """An upstream that a process leaves alone, for one tenant or for all; see circuits.py."""
+
+    process_id = models.UUIDField()
+    upstream = models.ForeignKey(
+        Upstream, on_delete=models.CASCADE, db_constraint=False, related_name="+"
+    )
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.CASCADE, db_constraint=False, null=True, related_name="+"
+    )
+    failures = models.PositiveIntegerField(help_text="One after the other, without an answer.")
+    outcome = models.CharField(max_length=20, help_text="Of the last failure.")
+    opened_at = models.DateTimeField()
+    retry_at = models.DateTimeField(help_text="From then on one request tries again.")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="circuit_once_per_process_upstream_and_tenant",
+                fields=["process_id", "upstream", "tenant"],
+                nulls_distinct=False,
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.upstream} for {self.tenant or 'all tenants'}"
+
+    @property
+    def state(self) -> str:
+        """`open`, or `half-open` once somebody may try."""
+        return "open" if timezone.now() < self.retry_at else "half-open"

@@ -1,10 +1,17 @@
 """Periodic work of the chat: forgetting."""
 
+from datetime import timedelta
+
 import structlog
 from celery import shared_task
+from django.utils import timezone
 
-from chat_app import sessions
+from chat_app import selectors, sessions
+from chat_app.models import OpenCircuit
 from usage_app.runs import alone
+
+# A process that hangs for a moment is not dead.
+FORGOTTEN = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
 
@@ -14,3 +21,13 @@ log = structlog.get_logger(__name__)
 def prune_sessions() -> None:
     """Delete messages beyond their tenant's retention."""
     log.debug("sessions_pruned", messages=sessions.prune())
+
+
+@shared_task
+@alone
+def forget_circuits() -> None:
+    """Delete what processes that have ended wrote down of their circuits."""
+    living = selectors.open_circuits().values("id")
+    OpenCircuit.objects.exclude(id__in=living).filter(
+        opened_at__lt=timezone.now() - FORGOTTEN
+    ).delete()

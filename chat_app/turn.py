@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chat_app import tokens
-from chat_app.routing import Candidate
+from chat_app import routing, tokens
+from chat_app.routing import Candidate, Deployment
 from chat_app.schema import ChatCall, Message
 from tenants_app.snapshots import Caller
 from tenants_app.tracing import Trace
 from usage_app.admission import MINIMUM_OUTPUT_TOKENS, Demand
 from usage_app.errors import ModelUnpriced
-from usage_app.holds import Wish
+from usage_app.holds import Hold, Wish
 from usage_app.pricing import Rates
 
 Quotes = Mapping[str, Rates | None]
@@ -24,6 +24,7 @@ class Turn:
     call: ChatCall
     trace: Trace
     began: float
+    deployment: Deployment
     candidates: Sequence[Candidate]
     notes: Sequence[str]
     quotes: Quotes
@@ -68,14 +69,44 @@ class Turn:
             output_rate=max((rates.output for rates in quotes), default=0),
         )
 
+    def as_of(self, caller: Caller, fallback: Candidate, hold: Hold) -> Candidate | None:
+        """The fallback as `caller`, perhaps a newer snapshot, has it; None if it may not be used.
+
+        It must still be a candidate, under a money budget have a price, and fit in the hold, which
+        was taken for the dearest of them. Raises ModelNotAllowed or ModelUnknown.
+        """
+        if caller is self.caller:
+            return fallback
+        choice = routing.choose(caller, self.call, self.deployment)
+        newest = next((c for c in choice.candidates if _are_the_same(c, fallback)), None)
+        if newest is None:
+            return None
+        if _has_money_budget(caller) and self.quotes.get(newest.model.public_id) is None:
+            return None
+        most = tokens.ceiling_input(self.messages, newest.model) + hold.output_tokens
+        return newest if most <= hold.tokens else None
+
 
 def affordable(
     caller: Caller, candidates: Sequence[Candidate], quotes: Quotes
 ) -> Sequence[Candidate]:
     """Under a money budget only the candidates with a price. Raises ModelUnpriced for the first."""
-    limits = caller.tenant.limits + (caller.key.limits if caller.key else ())
-    if not any(limit.metric == "cost" for limit in limits):
+    if not _has_money_budget(caller):
         return candidates
     if quotes[candidates[0].model.public_id] is None:
         raise ModelUnpriced
     return [c for c in candidates if quotes[c.model.public_id] is not None]
+
+
+def _has_money_budget(caller: Caller) -> bool:
+    limits = caller.tenant.limits + (caller.key.limits if caller.key else ())
+    return any(limit.metric == "cost" for limit in limits)
+
+
+def _are_the_same(one: Candidate, other: Candidate) -> bool:
+    """Whether both ask the same upstream for the same model."""
+    return (
+        one.model.public_id == other.model.public_id
+        and one.route.upstream.id == other.route.upstream.id
+        and one.route.upstream_model == other.route.upstream_model
+    )

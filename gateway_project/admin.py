@@ -1,5 +1,5 @@
-"""Composes the admin from what each app offers: the front page, the staff's accounts, and what a
-tenant's page must know of the books.
+"""Composes the admin from what each app offers: the front page, the staff's accounts, what a
+tenant's page must know of the books, and what an upstream's of the calls to it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -8,14 +8,16 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
-from tenants_app.admin.pages import ModelAdmin
+from chat_app.selectors import open_circuits
+from tenants_app.admin.catalogue import UpstreamAdmin
+from tenants_app.admin.pages import ModelAdmin, display
 from tenants_app.admin.tenants import TenantAdmin
-from tenants_app.models import Tenant
+from tenants_app.models import Tenant, Upstream
 from usage_app import overview, selectors
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ else:
 
 admin.site.index_title = "Overview"
 admin.site.index_template = "gateway_project/front_page.html"
-admin.site.unregister([User, Group, Tenant])
+admin.site.unregister([User, Group, Tenant, Upstream])
 
 
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +54,22 @@ class TenantPage(TenantAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """A tenant on the books is suspended, never deleted."""
         return super().has_delete_permission(request, obj) and not _on_the_books(request, obj)
+
+
+@admin.register(Upstream)
+class UpstreamPage(UpstreamAdmin):
+    """The upstreams, with which of them are left alone at the moment."""
+
+    list_display = (*UpstreamAdmin.list_display, "circuit")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        circuits = open_circuits().filter(upstream=OuterRef("pk"))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(is_left_alone=Exists(circuits))
+        return rows
+
+    @display(description="Circuit", label={"open": "danger", "closed": "success"})
+    def circuit(self, upstream: Any) -> str:
+        return "open" if upstream.is_left_alone else "closed"
 
 
 def _on_the_books(request: HttpRequest, obj: Model | None) -> bool:

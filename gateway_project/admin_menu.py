@@ -34,6 +34,7 @@ ENGINE: tuple[Entry, ...] = (
     ("Open holds", "hourglass_top", "usage_app.reservation"),
     ("Rate buckets", "water_drop", "usage_app.ratebucket"),
     ("Processes", "memory", "usage_app.gatewayprocess"),
+    ("Open circuits", "electrical_services", "chat_app.opencircuit"),
     ("Sessions", "chat", "chat_app.chatmessage"),
     ("Configuration versions", "tag", "tenants_app.configurationversion"),
 )

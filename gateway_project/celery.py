@@ -40,6 +40,7 @@ app.conf.beat_schedule = {
     "partitions": at(crontab(hour=2, minute=40), "usage_app.tasks.make_partitions"),
     "retire": at(crontab(hour=3, minute=50), "usage_app.tasks.retire"),
     "prune-sessions": at(crontab(minute=40), "chat_app.tasks.prune_sessions"),
+    "forget-circuits": at(crontab(minute=50), "chat_app.tasks.forget_circuits"),
 }
 
 

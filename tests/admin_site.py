@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from chat_app.models import ChatMessage
+from chat_app.models import ChatMessage, OpenCircuit
 from tenants_app import keys
 from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
@@ -69,7 +69,12 @@ def make_world(slug: str = "acme") -> Tenant:
     price = Price.objects.create(
         model=model, valid_from=timezone.now() - timedelta(days=1), input="0.25", output="1.5"
     )
-    make_books(tenant, key, price)
+    entry = make_books(tenant, key, price)
+    OpenCircuit.objects.create(
+        process_id=GatewayProcess.objects.values_list("id", flat=True).latest("started_at"),
+        upstream=upstream, failures=10, outcome="timeout",
+        opened_at=entry.created_at, retry_at=entry.created_at + timedelta(seconds=5),
+    )  # fmt: skip
     Group.objects.create(name=f"group-{slug}")
     ChatMessage.objects.create(
         tenant=tenant, session_id=uuid.uuid4(), role="user", content="a private sentence"

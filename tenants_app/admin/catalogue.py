@@ -118,7 +118,7 @@ class UpstreamAdmin(ConfigurationAdmin):
     """The servers that answer, and their write-only tokens."""
 
     form = UpstreamForm
-    list_display = (
+    list_display: tuple[str, ...] = (
         "name",
         "owner",
         "kind",

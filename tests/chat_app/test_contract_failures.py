@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -10,9 +11,10 @@ import httpx
 import pytest
 
 from chat_app.models import ChatMessage
+from tenants_app.models import Model
 from tests.chat_app.contract import House, entry_of, house, playing, upstream_at, without
 from tests.factories import make_budget, make_model, make_price, make_route
-from tests.live import Server, frames
+from tests.live import Server, eventually, frames
 from tests.loopback import Loopback
 from tests.loopback_plays import TEXT, WORDS, Abort, growing_usage, stream
 from usage_app.models import UsageWindow
@@ -198,12 +200,12 @@ def test_a_fallback_answers_and_says_so(live: Server, loopback: Loopback, *, str
     body = frames(answer.text)[-1][1]["usage"] if stream else answer.json()["data"]
     assert body["modelId"] == "good"
     (line,) = live.logs("chat")
-    assert (line["model"], line["modelReason"], line["attempts"]) == ("good", "fallback", 3)
+    assert (line["model"], line["modelReason"], line["attempts"]) == ("good", "fallback", 5)
     entry = entry_of(answer)
     assert (entry.model, entry.model_reason, entry.outcome) == ("good", "fallback", "ok")
     told = [(a["model"], a["outcome"], a["status"], a["maybeBilled"]) for a in entry.attempts]
     assert told == [
-        ("error", "broken", 500, False),
+        *[("error", "broken", 500, False)] * 3,
         ("rate-limited", "rate_limited", 429, False),
         ("good", "ok", 200, False),
     ]
@@ -220,6 +222,28 @@ def test_the_last_model_tried_is_named(live: Server, loopback: Loopback) -> None
         assert answer.headers["x-model-id"] == "overloaded"
         assert answer.headers["x-model-reason"] == "fallback"
         assert entry_of(answer).model == "overloaded"
+
+
+def test_a_fallback_that_left_the_allow_list_meanwhile_is_passed_over(
+    live: Server, loopback: Loopback
+) -> None:
+    patient = upstream_at(loopback, "patient", first_byte_timeout_ms=700)
+    slow = make_model("slow-head")
+    make_route(slow, patient)
+    acme = house(loopback, "slow-head", allow_list_enabled=True)
+    acme.fall_back_to(playing(loopback, "good"))
+    acme.tenant.allowed_models.set([slow, Model.objects.get(public_id="good")])
+
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(live.chat, acme.key)
+        assert eventually(lambda: loopback.requests)
+        acme.tenant.allowed_models.set([slow])
+        answer = asked.result()
+
+    assert (answer.status_code, answer.json()["error"]) == (504, AI_TIMEOUT)
+    told = [(a["model"], a["outcome"]) for a in entry_of(answer).attempts]
+    assert told == [("slow-head", "timeout"), ("good", "not_usable")]
+    assert len(loopback.requests) == 1
 
 
 def test_nobody_falls_back_after_the_first_token(live: Server, loopback: Loopback) -> None:

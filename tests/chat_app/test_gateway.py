@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,16 +11,20 @@ import pytest
 from structlog.typing import EventDict
 
 from chat_app import gateway
+from chat_app.attempts import Attempt
+from chat_app.circuits import FAILURES_TO_OPEN, Circuits
 from chat_app.errors import AiError, AiTimeout
-from chat_app.gateway import AllFailed, Attempt, GatewayClient, Opened
-from chat_app.providers.base import Delta, ProviderError, UpstreamCall
+from chat_app.gateway import AllFailed, GatewayClient, Limits, Opened, Recheck
+from chat_app.providers.base import Delta, Provider, ProviderError, UpstreamCall
 from chat_app.providers.demo import DemoProvider
 from chat_app.routing import Candidate
 from tenants_app.snapshots import UpstreamSnapshot
 from tests.chat_app.providers import PROMPT, SECONDS, call, openai, until
 from tests.chat_app.snapshots import model, route, upstream
 from tests.loopback import Loopback
+from tests.loopback_plays import failure, good
 
+ACME = 1
 QUICK = {"first_byte_timeout_ms": 200, "idle_timeout_ms": 200}
 
 
@@ -28,20 +33,28 @@ def candidate(name: str, via: UpstreamSnapshot) -> Candidate:
     return Candidate(model(f"public/{name}", routes=[target]), target, "request")
 
 
+def client_of(provider: Provider, *, seconds: float = SECONDS, retries: int = 0) -> GatewayClient:
+    """A client of the running loop, which asks nobody twice unless told to."""
+    circuits = Circuits(asyncio.get_running_loop().time)
+    providers = {"openai": provider, "demo": DemoProvider()}
+    return GatewayClient(providers, Limits(seconds, retries), circuits)
+
+
 def opened(
     candidates: list[Candidate],
     then: Callable[[Opened], Awaitable[Any]] | None = None,
     *,
-    total_seconds: float = SECONDS,
+    recheck: Recheck | None = None,
+    **limits: Any,
 ) -> Opened:
     """What the client makes of these candidates; the answer is closed when `then` is done."""
 
     async def ask() -> Opened:
         async with openai() as provider:
-            client = GatewayClient(
-                {"openai": provider, "demo": DemoProvider()}, total_seconds=total_seconds
+            client = client_of(provider, **limits)
+            result = await client.open(
+                candidates, lambda _: call(), tenant_id=ACME, recheck=recheck
             )
-            result = await client.open(candidates, lambda _: call())
             if then:
                 await then(result)
             await result.answer.aclose()
@@ -160,8 +173,9 @@ def test_each_candidate_is_asked_with_its_own_call(loopback: Loopback) -> None:
 
     async def ask() -> None:
         async with openai() as provider:
-            client = GatewayClient({"openai": provider}, total_seconds=SECONDS)
-            found = await client.open([candidate("error", up), candidate("any", up)], call_for)
+            found = await client_of(provider).open(
+                [candidate("error", up), candidate("any", up)], call_for, tenant_id=ACME
+            )
             await found.answer.aclose()
 
     asyncio.run(ask())
@@ -171,14 +185,14 @@ def test_each_candidate_is_asked_with_its_own_call(loopback: Loopback) -> None:
 def test_no_candidate_is_begun_after_the_total_time(loopback: Loopback) -> None:
     up = upstream("up", kind="openai", base_url=loopback.url, **QUICK)
     with pytest.raises(AllFailed) as caught:
-        opened([candidate("slow-head", up), candidate("any", up)], total_seconds=0.1)
+        opened([candidate("slow-head", up), candidate("any", up)], seconds=0.1)
     assert [attempt.model for attempt in caught.value.attempts] == ["public/slow-head"]
     assert isinstance(caught.value.as_error(), AiTimeout)
 
 
 def test_no_fallback_after_the_first_byte(loopback: Loopback, logs: list[EventDict]) -> None:
     up = upstream("up", kind="openai", base_url=loopback.url)
-    client = GatewayClient({}, total_seconds=SECONDS)
+    client = GatewayClient({}, Limits(SECONDS), Circuits(lambda: 0))
     text: list[str] = []
 
     async def relay(found: Opened) -> None:
@@ -197,6 +211,88 @@ def test_no_fallback_after_the_first_byte(loopback: Loopback, logs: list[EventDi
     assert [line["excerpt"] for line in logs] == ["the connection was lost: ClientPayloadError"]
 
 
+@pytest.mark.parametrize(
+    ("play", "tries"),
+    [("error", 3), ("overloaded", 3), ("unauthorized", 1), ("rate-limited", 1), ("slow-head", 1)],
+)
+def test_what_is_safe_is_asked_again_before_the_next_one_is(
+    loopback: Loopback, play: str, tries: int
+) -> None:
+    up = upstream("up", kind="openai", base_url=loopback.url, **QUICK)
+    result = opened([candidate(play, up), candidate("any", up)], retries=2)
+    assert [attempt.model for attempt in result.attempts] == [f"public/{play}"] * tries + [
+        "public/any"
+    ]
+
+
+def test_upstream_that_comes_back_answers_the_second_time(loopback: Loopback) -> None:
+    answers = iter([failure(503, "not yet"), good({"stream": True})])
+    loopback.plays["recovers"] = lambda _body: next(answers)
+    up = upstream("up", kind="openai", base_url=loopback.url)
+    result = opened([candidate("recovers", up)], retries=2)
+    assert [(a.outcome, a.status) for a in result.attempts] == [("broken", 503), ("ok", 200)]
+
+
+def test_all_attempts_share_one_deadline(loopback: Loopback) -> None:
+    up = upstream("up", kind="openai", base_url=loopback.url)
+    began = time.monotonic()
+    with pytest.raises(AllFailed) as caught:
+        opened([candidate("error", up), candidate("slow-head", up)], seconds=0.5, retries=2)
+    assert 0.4 < time.monotonic() - began < 2
+    # The last one got what the others had left, not its own five seconds.
+    *_, last = caught.value.attempts
+    assert (last.outcome, last.latency_ms < 500) == ("timeout", True)
+
+
+def test_fallback_that_may_not_be_used_any_more_is_passed_over(loopback: Loopback) -> None:
+    up = upstream("up", kind="openai", base_url=loopback.url)
+    newest = candidate("newest", up)
+    asked: list[str] = []
+
+    async def recheck(fallback: Candidate) -> Candidate | None:
+        asked.append(fallback.model.public_id)
+        return None if fallback.route.upstream_model == "gone" else newest
+
+    names = ["error", "gone", "any"]
+    result = opened([candidate(name, up) for name in names], recheck=recheck)
+    assert asked == ["public/gone", "public/any"]
+    assert result.candidate is newest
+    assert [(a.model, a.outcome) for a in result.attempts] == [
+        ("public/error", "broken"),
+        ("public/gone", "not_usable"),
+        ("public/newest", "ok"),
+    ]
+    assert [request.body["model"] for request in loopback.requests] == ["error", "newest"]
+
+
+def test_upstream_that_keeps_failing_is_not_asked_for_a_while(
+    loopback: Loopback, logs: list[EventDict]
+) -> None:
+    up = upstream("up", kind="openai", base_url=loopback.url)
+    other = upstream("other", id=2, kind="openai", base_url=loopback.url)
+
+    async def ask() -> list[Attempt]:
+        async with openai() as provider:
+            client = client_of(provider)
+            for _ in range(FAILURES_TO_OPEN):
+                with pytest.raises(AllFailed):
+                    await client.open([candidate("error", up)], lambda _: call(), tenant_id=ACME)
+            both = [candidate("error", up), candidate("any", other)]
+            found = await client.open(both, lambda _: call(), tenant_id=ACME)
+            await found.answer.aclose()
+            return found.attempts
+
+    skipped, answered = asyncio.run(ask())
+    assert (skipped.upstream, skipped.outcome, skipped.maybe_billed) == (
+        "up",
+        "circuit_open",
+        False,
+    )
+    assert (answered.upstream, answered.outcome) == ("other", "ok")
+    assert len(loopback.requests) == FAILURES_TO_OPEN + 1
+    assert len(logs) == FAILURES_TO_OPEN
+
+
 def test_cancelled_call_is_recorded_and_leaves_the_upstream(loopback: Loopback) -> None:
     up = upstream("up", kind="openai", base_url=loopback.url)
     left = loopback.left
@@ -204,11 +300,11 @@ def test_cancelled_call_is_recorded_and_leaves_the_upstream(loopback: Loopback) 
 
     async def ask() -> None:
         async with openai() as provider:
-            client = GatewayClient({"openai": provider}, total_seconds=SECONDS)
             asked = asyncio.create_task(
-                client.open(
+                client_of(provider).open(
                     [candidate("error", up), candidate("slow-head", up), candidate("any", up)],
                     lambda _: call(),
+                    tenant_id=ACME,
                     attempts=attempts,
                 )
             )
@@ -233,12 +329,12 @@ def test_client_is_one_per_event_loop_and_is_closed_with_it(loopback: Loopback) 
         assert gateway.client() is client
         for name in ("any", "demo-echo"):
             via = up if name == "any" else upstream("demo")
-            found = await client.open([candidate(name, via)], lambda _: call())
+            found = await client.open([candidate(name, via)], lambda _: call(), tenant_id=ACME)
             assert found.attempts[-1].outcome == "ok"
             await found.answer.aclose()
         await gateway.close()
         with pytest.raises(AllFailed):
-            await client.open([candidate("any", up)], lambda _: call())
+            await client.open([candidate("any", up)], lambda _: call(), tenant_id=ACME)
         assert gateway.client() is not client
         await gateway.close()
         await gateway.close()

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     "chat_app.ChatMessage",
+    "chat_app.OpenCircuit",
     "tenants_app.Change",
     "tenants_app.ConfigurationVersion",
     "usage_app.DailyUsage",

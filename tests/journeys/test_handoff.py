@@ -81,7 +81,10 @@ def test_a_tenant_is_told_that_its_upstream_is_down(trusting: Server, tenant: st
     assert streamed.headers["content-type"].startswith("text/event-stream")
 
     entries = LedgerEntry.objects.filter(tenant__slug=tenant).order_by("created_at")
-    assert [(e.outcome, e.total_tokens, len(e.attempts)) for e in entries] == [("error", 0, 2)] * 2
+    assert [(e.outcome, e.total_tokens) for e in entries] == [("error", 0)] * 2
+    # Each of the two models three times; the tenth failure opened the circuit.
+    tried = [[attempt["outcome"] for attempt in e.attempts] for e in entries]
+    assert tried == [["unreachable"] * 6, ["unreachable"] * 4 + ["circuit_open"]]
     assert {str(e.id) for e in entries} == {
         answer.headers["x-request-id"] for answer in (whole, streamed)
     }

@@ -410,7 +410,9 @@ def test_the_upstream_is_told_whose_call_it_is(live: Server, loopback: Loopback)
         "x-tollgate-trace-id": "trace-1",
         "x-tollgate-session-id": SESSION,
     }
-    assert told == [known | {"x-tollgate-route": route} for route in ("good", "crlf")]
+    assert told == [
+        known | {"x-tollgate-route": route} for route in ("good", "good", "good", "crlf")
+    ]
     assert {asked.headers["authorization"] for asked in loopback.requests} == {
         f"Bearer {PROVIDER_TOKEN}"
     }

@@ -30,6 +30,7 @@ from chat_app.providers.base import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from chat_app.providers.cloudflare import CloudflareProvider
 from chat_app.providers.demo import DemoProvider
 from chat_app.providers.http import Transport
 from chat_app.providers.openai import OpenAIProvider
@@ -231,6 +232,11 @@ def _make(loop: asyncio.AbstractEventLoop) -> _Own:
     transport = Transport(allowed=parse_networks(settings.UPSTREAM_ALLOWED_NETWORKS))
     providers: dict[str, Provider] = {
         "openai": OpenAIProvider(transport),
+        "cloudflare": CloudflareProvider(
+            transport,
+            base_url=settings.CLOUDFLARE_BASE_URL,
+            token=settings.CLOUDFLARE_API_TOKEN,
+        ),
         "demo": DemoProvider(),
     }
     limits = Limits(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS, settings.UPSTREAM_RETRIES)

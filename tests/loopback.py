@@ -1,8 +1,10 @@
-"""An upstream on a real socket that plays every answer and every failure of an OpenAI-like server.
+"""An upstream on a real socket that plays every answer and every failure of an OpenAI-like server,
+and of Cloudflare's AI Gateway.
 
 It speaks HTTP by hand, since it must be able to break each rule of it at any byte. The model that
-the request names picks the play: tests/loopback_plays.py has them. In a thread: `with Loopback() as
-upstream: upstream.url`; as a process of its own: `python -m tests.loopback [PORT]` prints its URL.
+the request names picks the play: tests/loopback_plays.py and loopback_cloudflare.py have them. In a
+thread: `with Loopback() as upstream: upstream.url`; as a process of its own:
+`python -m tests.loopback [PORT]` prints its URL.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.loopback_cloudflare import OF_CLOUDFLARE, asked_of_cloudflare
 from tests.loopback_plays import Abort, Play, Recipe, play_for
 
 
@@ -106,7 +109,7 @@ class Loopback:
         self, request: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Play the answer; whether the connection may serve another request."""
-        play = play_for(request.body, self.plays)
+        play = play_for(asked_of_cloudflare(request.path, request.body), OF_CLOUDFLARE | self.plays)
         watch = asyncio.ensure_future(reader.read(1))
         try:
             for step in play.steps():

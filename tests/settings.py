@@ -13,8 +13,9 @@ from gateway_project.embedded.postgres import Postgres
 
 # A developer's .env and exported variables must not change what the tests see.
 os.environ["TOLLGATE_ENV_FILE"] = os.devnull
-for _name in ("MODEL_ID", "FALLBACK_MODEL_ID", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
-    os.environ.pop(_name, None)
+for _name in list(os.environ):
+    if _name.startswith(("OPENAI_", "CLOUDFLARE_")) or _name in ("MODEL_ID", "FALLBACK_MODEL_ID"):
+        del os.environ[_name]
 
 RUN_FOLDER = Path(
     os.environ.setdefault("TOLLGATE_TEST_RUN", str(home.home() / "test" / str(os.getpid())))

@@ -49,14 +49,12 @@ def _request(
     route: RouteSnapshot, call: UpstreamCall, token: str, patience: Timeouts
 ) -> httpx.Request:
     url, cap_field = _endpoint(route.upstream.base_url)
-    headers: Headers = [("accept", "text/event-stream" if call.stream else "application/json")]
-    if token:
-        headers.append(("authorization", f"Bearer {token}"))
+    headers: Headers = [("authorization", f"Bearer {token}")] if token else []
     for name, value in call.metadata.items():
         if name in METADATA_HEADERS and HEADER_TEXT.fullmatch(value):
             headers.append((METADATA_HEADERS[name], value))
     body = request_body(route.upstream_model, call, cap_field=cap_field)
-    return post(url, headers, body, patience)
+    return post(url, headers, body, patience, stream=call.stream)
 
 
 @lru_cache(maxsize=1024)

@@ -73,6 +73,9 @@ class ChunkReader:
                 if "choices" in chunk:
                     self.begun = True
                     self._read_choices(chunk["choices"], "delta", events)
+                elif self._read_other(chunk, events, usages):
+                    self.error = frame.data
+                    break
                 if chunk.get("usage"):
                     usages.append(chunk["usage"])
         finally:
@@ -92,18 +95,25 @@ class ChunkReader:
             self._read_usages([whole["usage"]], events)
         return events
 
+    def _read_other(self, chunk: dict[str, Any], events: list[Event], usages: list[object]) -> bool:
+        """A chunk without choices, where a dialect knows such; True if it is an error."""
+        return False
+
     def _read_choices(self, choices: object, part: str, events: list[Event]) -> None:
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict) or choice.get("index"):
             return
         said = choice.get(part)
-        if isinstance(said, dict) and (text := _text(said.get("content") or said.get("refusal"))):
+        if isinstance(said, dict) and (text := text_of(said.get("content") or said.get("refusal"))):
             events.append(Delta(text))
         reason = choice.get("finish_reason")
         if reason and not self.finished:
-            self.finished = True
-            known = isinstance(reason, str) and _REASON.fullmatch(reason)
-            events.append(Finished(str(reason) if known else "other"))
+            self._finish(reason, events)
+
+    def _finish(self, reason: object, events: list[Event]) -> None:
+        self.finished = True
+        known = isinstance(reason, str) and _REASON.fullmatch(reason)
+        events.append(Finished(str(reason) if known else "other"))
 
     def _read_usages(self, usages: list[object], events: list[Event]) -> None:
         # They are cumulative: the last good one says it all.
@@ -149,7 +159,7 @@ def _decode_broken(data: bytes) -> object:
         raise Unreadable("not JSON") from None
 
 
-def _text(content: object) -> str:
+def text_of(content: object) -> str:
     """Text from a string or from a list of parts, without NUL, which no database of ours takes."""
     if isinstance(content, list):
         parts = (part.get("text") for part in content if isinstance(part, dict))

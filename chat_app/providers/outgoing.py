@@ -21,13 +21,16 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,8000}")
 Headers = list[tuple[str, str]]
 
 
-def post(url: httpx.URL, headers: Headers, body: bytes, timeouts: Timeouts) -> httpx.Request:
-    """A POST of JSON."""
+def post(
+    url: httpx.URL, headers: Headers, body: bytes, timeouts: Timeouts, *, stream: bool
+) -> httpx.Request:
+    """A POST of JSON that asks for a stream or for one piece."""
+    accept = "text/event-stream" if stream else "application/json"
     # Given a stream, httpx leaves Host and Content-Length to the session, which sets them anyway.
     return httpx.Request(
         "POST",
         url,
-        headers=[("content-type", "application/json"), *headers],
+        headers=[("content-type", "application/json"), ("accept", accept), *headers],
         stream=httpx.ByteStream(body),
         extensions={"timeout": timeouts},
     )
@@ -44,10 +47,10 @@ def timeouts(upstream: UpstreamSnapshot, seconds: float) -> Timeouts:
     )
 
 
-def token_of(upstream: UpstreamSnapshot) -> str:
-    """The plain token, "" without one; nothing is sent with a token that cannot be used."""
+def token_of(upstream: UpstreamSnapshot, *, otherwise: str = "") -> str:
+    """The plain token, `otherwise` without one; nothing is sent with one that cannot be used."""
     try:
-        token = upstream.open_token()
+        token = upstream.open_token() or otherwise
     except CannotOpen:
         raise UpstreamUnreachable("the upstream's token cannot be opened") from None
     if token and not _TOKEN.fullmatch(token):

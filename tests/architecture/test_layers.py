@@ -21,6 +21,7 @@ PURE = (
     "chat_app/providers/dialect.py",
     "chat_app/providers/excerpts.py",
     "chat_app/providers/openai_wire.py",
+    "chat_app/providers/workers_ai.py",
     "chat_app/schema.py",
     "chat_app/routing.py",
     "chat_app/sse.py",

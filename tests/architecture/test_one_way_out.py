@@ -9,6 +9,7 @@ from tests.architecture.sources import parse, product_files, short
 
 HTTP_CLIENTS = {"aiohttp", "httpx", "httpx_aiohttp", "requests", "urllib3"}
 CONCRETE = {
+    "chat_app.providers.cloudflare",
     "chat_app.providers.demo",
     "chat_app.providers.exchange",
     "chat_app.providers.http",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from chat_app.providers.base import UpstreamUnreachable
 from chat_app.providers.openai import _endpoint
 from chat_app.schema import Message
-from tenants_app.sealed import seal
-from tenants_app.snapshots import RouteSnapshot, UpstreamSnapshot
-from tests.chat_app.providers import PROMPT, Heard, call, hear, openai, via
+from tests.chat_app.providers import PROMPT, Heard, call, hear, openai, via, with_token
 from tests.chat_app.snapshots import route, upstream
 from tests.loopback import Loopback
 
@@ -30,15 +27,6 @@ def sent(loopback: Loopback, token: str = "", **changes: Any) -> tuple[dict[str,
     request = loopback.last
     assert (request.method, request.path) == ("POST", "/v1/chat/completions")
     return request.headers, request.body
-
-
-def with_token(target: RouteSnapshot, token: str) -> RouteSnapshot:
-    sealed = seal(token, context=f"tenants_app_upstream.sealed_token:{UUID(int=1)}")
-    up = target.upstream
-    return RouteSnapshot(
-        UpstreamSnapshot(1, UUID(int=1), up.name, "openai", up.base_url, sealed_token=sealed),
-        target.upstream_model,
-    )
 
 
 def test_streamed_call_sends_exactly_this_body(loopback: Loopback) -> None:

@@ -17,8 +17,9 @@ TRACE_HEADERS: Final = (
 _plain = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 _traceparent = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 
-_VERSION_AND_VARIANT: Final = (7 << 76) | (2 << 62)
-_RANDOM_BITS: Final = ~((15 << 76) | (3 << 62)) & ((1 << 80) - 1)
+_VERSION: Final = 7 << 76
+_VARIANT: Final = 2 << 62
+_RANDOM_BITS: Final = (1 << 62) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,10 @@ def trace_of(meta: Mapping[str, Any]) -> Trace:
 
 
 def uuid7() -> UUID:
-    """A random UUID that sorts by the millisecond it was made in (RFC 9562, version 7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10)) & _RANDOM_BITS
-    return UUID(int=(milliseconds << 80) | _VERSION_AND_VARIANT | random)
+    """A random UUID that sorts by when it was made, to a quarter of a microsecond (RFC 9562,
+    version 7; the fraction of the millisecond is method 3 of its section 6.2).
+    """
+    time_bits = (time.time_ns() << 12) // 1_000_000
+    milliseconds, fraction = time_bits >> 12, time_bits & 0xFFF
+    random = int.from_bytes(os.urandom(8)) & _RANDOM_BITS
+    return UUID(int=milliseconds << 80 | _VERSION | fraction << 64 | _VARIANT | random)

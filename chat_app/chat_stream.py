@@ -182,7 +182,9 @@ class ChatStream:
         said = [Message("user", self.turn.call.message)]
         if self.text:
             said.append(Message("assistant", "".join(self.text)))
-        remembered = sessions.append(self.turn.caller, self.turn.call.session_id, said)
+        remembered = sessions.append(
+            self.turn.caller, self.turn.call.session_id, self.turn.trace.request_id, said
+        )
         try:
             self.budget = await ledger.settle(self.hold, self._settlement(end))
             self.is_settled = True

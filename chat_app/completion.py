@@ -11,7 +11,7 @@ from time import monotonic
 
 from django.conf import settings
 
-from chat_app import routing, sessions, tokens
+from chat_app import context, routing, sessions, tokens
 from chat_app.chat_stream import ChatStream
 from chat_app.routing import Candidate, Deployment
 from chat_app.schema import ChatCall, Message
@@ -33,8 +33,9 @@ async def start(caller: Caller, call: ChatCall, trace: Trace) -> ChatStream:
     choice = routing.choose(caller, call, deployment())
     quotes = await _quotes(caller, choice.candidates)
     candidates = affordable(caller, choice.candidates, quotes)
-    history = await sessions.history(caller, call.session_id)
-    messages = (*history, Message("user", call.message))
+    room = context.room(caller.tenant, call, candidates)
+    earlier = await sessions.recall(caller, call.session_id, room)
+    messages = (*earlier, Message("user", call.message))
     turn = Turn(
         caller=caller,
         call=call,

@@ -11,7 +11,9 @@ from tenants_app.models.querysets import TenantOwned
 
 
 class ChatMessage(models.Model):
-    """One message. A session is the tenant's messages that share a session id."""
+    """One message. A session is the tenant's messages that share a session id, in the order of
+    (turn_id, id): a turn's place is when it arrived, not when it ended.
+    """
 
     class Role(models.TextChoices):
         USER = "user"
@@ -21,6 +23,8 @@ class ChatMessage(models.Model):
         Tenant, on_delete=models.CASCADE, db_constraint=False, related_name="+"
     )
     session_id = models.UUIDField()
+    # The request's id, which sorts by time.
+    turn_id = models.UUIDField()
     role = models.CharField(max_length=9, choices=Role.choices)
     content = models.TextField()
     created_at = models.DateTimeField(db_default=models.functions.Now())
@@ -29,7 +33,9 @@ class ChatMessage(models.Model):
 
     class Meta:
         indexes = (
-            models.Index(fields=["tenant", "session_id", "-id"], name="message_newest_of_session"),
+            models.Index(
+                fields=["tenant", "session_id", "-turn_id", "-id"], name="message_newest_turn_first"
+            ),
             models.Index(fields=["tenant", "created_at"], name="message_oldest_of_tenant"),
         )
         constraints = (
@@ -40,6 +46,33 @@ class ChatMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} in {self.session_id}"
+
+
+class ForgottenSession(models.Model):
+    """A session that its owner deleted: turns up to this one are not to be seen, nor written by
+    those that were under way. Kept until none of them can be.
+    """
+
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.CASCADE, db_constraint=False, related_name="+"
+    )
+    session_id = models.UUIDField()
+    # The id of the request that deleted it.
+    turn_id = models.UUIDField()
+    forgotten_at = models.DateTimeField(db_default=models.functions.Now())
+
+    objects = TenantOwned.as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=["forgotten_at"], name="forgotten_oldest_first"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["tenant", "session_id"], name="session_forgotten_once_per_tenant"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.session_id)
 
 
 class OpenCircuit(models.Model):

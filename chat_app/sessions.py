@@ -1,7 +1,8 @@
-"""What was said before in a session: read and written in batches, tenant by tenant, never when
-memory is off.
+"""What a session remembers: read and written by turns, in batches, never when memory is off.
 
-Owns the stored messages. Losing one loses context, not money, so nothing here touches the ledger.
+A session's order is that of its turns' ids, which are the requests', whichever of them ends first.
+Losing a message loses context, not money, so nothing here touches the ledger. What its owner sees
+and deletes is `session_pages`', how long it is kept `retention`'s.
 """
 
 import asyncio
@@ -13,111 +14,111 @@ from weakref import WeakKeyDictionary
 import orjson
 import psycopg
 import structlog
-from django.db import connection
 from psycopg_pool import PoolTimeout
 
+from chat_app import context
+from chat_app.context import Room
 from chat_app.schema import Message
 from tenants_app import pipeline
 from tenants_app.database import retried
 from tenants_app.errors import ServiceUnavailable
 from tenants_app.pipeline import statement
-from tenants_app.snapshots import Caller
+from tenants_app.snapshots import Caller, TenantSnapshot
 from usage_app.group_commit import GroupCommit, Overdue, Overloaded
 
 STORED_CHARACTERS = 200_000
 DRAIN_SECONDS = 5.0
 
+# Turns up to this one were deleted with their session; `r` has the tenant and the session.
+FORGOTTEN = """coalesce(
+    (SELECT f.turn_id FROM chat_app_forgottensession f
+     WHERE f.tenant_id = r.tenant_id AND f.session_id = r.session_id),
+    '00000000-0000-0000-0000-000000000000')"""
+
+# Bytes are added up without reading a long text, which lies outside of its row.
 _READ = statement(
-    "read_history",
-    """
-SELECT r.n, json_agg(json_build_array(m.role, m.content) ORDER BY m.id)
-FROM json_to_recordset(%s) AS r(n integer, tenant_id bigint, session_id uuid, take integer)
+    "read_sessions",
+    f"""
+SELECT r.n, json_agg(json_build_array(m.role, m.content) ORDER BY m.turn_id, m.id)
+FROM json_to_recordset(%s) AS r(n integer, tenant_id bigint, session_id uuid, days integer,
+    messages integer, bytes bigint)
 CROSS JOIN LATERAL (
-    SELECT id, role, content FROM chat_app_chatmessage
-    WHERE tenant_id = r.tenant_id AND session_id = r.session_id ORDER BY id DESC LIMIT r.take
+    SELECT newest.*, sum(octet_length(content))
+        OVER (ORDER BY turn_id DESC, id DESC ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM (
+        SELECT id, turn_id, role, content FROM chat_app_chatmessage
+        WHERE tenant_id = r.tenant_id AND session_id = r.session_id AND turn_id > {FORGOTTEN}
+            AND created_at > now() - make_interval(days => r.days)
+        ORDER BY turn_id DESC, id DESC LIMIT r.messages
+    ) newest
 ) m
+WHERE m.bytes <= r.bytes
 GROUP BY r.n
 """,
 )
 
 _APPEND = statement(
     "append_turns",
-    """
-INSERT INTO chat_app_chatmessage (tenant_id, session_id, role, content)
-SELECT tenant_id, session_id, role, content
-FROM json_to_recordset(%s) AS r(n integer, tenant_id bigint, session_id uuid, role text,
-    content text)
+    f"""
+INSERT INTO chat_app_chatmessage (tenant_id, session_id, turn_id, role, content)
+SELECT tenant_id, session_id, turn_id, role, content
+FROM json_to_recordset(%s) AS r(n integer, tenant_id bigint, session_id uuid, turn_id uuid,
+    role text, content text)
+WHERE turn_id > {FORGOTTEN}
 ORDER BY n
 """,
 )
 
-# Beyond a tenant's age or its number of messages a session; newest kept.
-_PRUNE_OLD = """
-DELETE FROM chat_app_chatmessage m USING tenants_app_tenant t
-WHERE t.id = m.tenant_id AND (NOT t.session_memory
-    OR m.created_at < now() - make_interval(days => t.session_retention_days))
-"""
-_PRUNE_LONG = """
-DELETE FROM chat_app_chatmessage WHERE id IN (
-    SELECT id FROM (
-        SELECT m.id, t.max_messages_per_session AS most,
-            row_number() OVER (PARTITION BY m.tenant_id, m.session_id ORDER BY m.id DESC) AS place
-        FROM chat_app_chatmessage m JOIN tenants_app_tenant t ON t.id = m.tenant_id
-    ) ranked WHERE place > most)
-"""
-
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    tenant: TenantSnapshot
+    session_id: UUID
+    room: Room
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
     tenant_id: int
     session_id: UUID
+    turn_id: UUID
     messages: Sequence[Message]
 
 
-async def history(caller: Caller, session_id: UUID) -> tuple[Message, ...]:
-    """The newest messages of the tenant's session, oldest first, as many as its context size.
+async def recall(caller: Caller, session_id: UUID, room: Room) -> tuple[Message, ...]:
+    """The newest messages of the tenant's session that there is room for, oldest first.
 
     Empty when memory is off. Raises ServiceUnavailable when the database is away.
     """
-    tenant = caller.tenant
-    if not tenant.session_memory or tenant.context_messages < 1:
+    if not caller.tenant.session_memory or not room:
         return ()
+    wanted = _Wanted(caller.tenant, session_id, room)
     try:
-        return await _current().reading.submit((tenant.id, session_id, tenant.context_messages))
+        return context.newest(await _current().reading.submit(wanted), room)
     except (Overloaded, Overdue, psycopg.OperationalError, PoolTimeout):
         raise ServiceUnavailable from None
 
 
 def append(
-    caller: Caller, session_id: UUID, messages: Sequence[Message]
+    caller: Caller, session_id: UUID, turn_id: UUID, messages: Sequence[Message]
 ) -> asyncio.Future[None] | None:
-    """Queue one turn to be remembered, whole and in order; None when memory is off.
+    """Queue one turn to be remembered, whole and in its place; None when memory is off.
 
-    The future is done when it is written; what goes wrong is logged, and may be ignored.
+    The future is done when it is written, or was left out because the session has been deleted
+    since the turn began; what goes wrong is logged, and may be ignored.
     """
     if not caller.tenant.session_memory:
         return None
     kept = [Message(m.role, m.content[:STORED_CHARACTERS].replace("\0", "")) for m in messages]
     try:
-        future = _current().writing.submit(_Turn(caller.tenant.id, session_id, kept))
+        future = _current().writing.submit(_Turn(caller.tenant.id, session_id, turn_id, kept))
     except Overloaded:
         log.warning("session_not_remembered", error="Overloaded")
         return None
     future.add_done_callback(_log_failure)
     return future
-
-
-def prune() -> int:
-    """Delete what tenants no longer keep, by age and by number a session (sync); answers with how
-    many.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_PRUNE_OLD)
-        deleted = int(cursor.rowcount)
-        cursor.execute(_PRUNE_LONG)
-        return deleted + int(cursor.rowcount)
 
 
 async def drain() -> None:
@@ -134,8 +135,8 @@ class _Queues:
     """The reading and the writing queue of one event loop."""
 
     def __init__(self) -> None:
-        self.reading = GroupCommit[tuple[int, UUID, int], tuple[Message, ...]](
-            _read, group=lambda row: row[0]
+        self.reading = GroupCommit[_Wanted, tuple[Message, ...]](
+            _read, group=lambda wanted: wanted.tenant.id
         )
         self.writing = GroupCommit[_Turn, None](_write, group=lambda turn: turn.tenant_id)
 
@@ -151,12 +152,19 @@ def _current() -> _Queues:
     return found
 
 
-async def _read(rows: Sequence[tuple[int, UUID, int]]) -> Sequence[tuple[Message, ...]]:
-    wanted = [
-        {"n": n, "tenant_id": tenant, "session_id": session, "take": take}
-        for n, (tenant, session, take) in enumerate(rows)
+async def _read(wanted: Sequence[_Wanted]) -> Sequence[tuple[Message, ...]]:
+    rows = [
+        {
+            "n": n,
+            "tenant_id": one.tenant.id,
+            "session_id": one.session_id,
+            "days": one.tenant.session_retention_days,
+            "messages": one.room.messages,
+            "bytes": one.room.bytes,
+        }
+        for n, one in enumerate(wanted)
     ]
-    (answer,) = await retried(lambda db: pipeline.run(db, (_READ, [orjson.dumps(wanted)])))
+    (answer,) = await retried(lambda db: pipeline.run(db, (_READ, [orjson.dumps(rows)])))
     found = {int(n): tuple(Message(*m) for m in orjson.loads(messages)) for n, messages in answer}
     return [found.get(n, ()) for n in range(len(rows))]
 
@@ -166,6 +174,7 @@ async def _write(turns: Sequence[_Turn]) -> Sequence[None]:
         {
             "tenant_id": turn.tenant_id,
             "session_id": turn.session_id,
+            "turn_id": turn.turn_id,
             "role": message.role,
             "content": message.content,
         }

@@ -6,7 +6,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from chat_app import selectors, sessions
+from chat_app import retention, selectors
 from chat_app.models import OpenCircuit
 from usage_app.runs import alone
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 @alone
 def prune_sessions() -> None:
     """Delete messages beyond their tenant's retention."""
-    log.debug("sessions_pruned", messages=sessions.prune())
+    log.debug("sessions_pruned", deleted=retention.prune())
 
 
 @shared_task

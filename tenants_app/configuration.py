@@ -54,7 +54,8 @@ TENANT_ROW = f"""
     SELECT tenant.id, slug, tenant.name, status = 'active' AS active, timezone,
            (SELECT public_id FROM tenants_app_model WHERE id = default_model_id) AS default_model,
            default_upstream_id, session_memory, session_retention_days,
-           max_messages_per_session, context_messages, cost_center, {VERSIONS},
+           max_messages_per_session, context_messages, context_tokens, cost_center,
+           {VERSIONS},
            ARRAY(SELECT public_id FROM tenants_app_tenantfallback fallback
                  JOIN tenants_app_model model ON model.id = fallback.model_id
                  WHERE fallback.tenant_id = tenant.id ORDER BY position) AS fallback_models,

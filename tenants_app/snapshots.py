@@ -100,6 +100,7 @@ class TenantSnapshot:
     session_retention_days: int = 30
     max_messages_per_session: int = 200
     context_messages: int = 20
+    context_tokens: int = 8_000
     cost_center: str = ""
     hosts: frozenset[str] = frozenset()
     limits: tuple[Limit, ...] = ()

@@ -77,7 +77,11 @@ def make_world(slug: str = "acme") -> Tenant:
     )  # fmt: skip
     Group.objects.create(name=f"group-{slug}")
     ChatMessage.objects.create(
-        tenant=tenant, session_id=uuid.uuid4(), role="user", content="a private sentence"
+        tenant=tenant,
+        session_id=uuid.uuid4(),
+        turn_id=uuid.uuid4(),
+        role="user",
+        content="a private sentence",
     )
     return tenant
 

@@ -74,7 +74,9 @@ class TenantForm(WordedForm):
             "session_memory": "Off: no text of a conversation is stored.",
             "session_retention_days": "Messages older than this are deleted.",
             "max_messages_per_session": "The oldest beyond this are deleted.",
-            "context_messages": "How many earlier messages the model is sent.",
+            "context_messages": "How many earlier messages the model is sent. 0: none.",
+            "context_tokens": "And how many tokens of them, estimated; less where the model's"
+            " window is smaller.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -195,7 +197,8 @@ class TenantAdmin(ConfigurationAdmin):
             {
                 "fields": (
                     "session_memory",
-                    ("session_retention_days", "max_messages_per_session", "context_messages"),
+                    ("session_retention_days", "max_messages_per_session"),
+                    ("context_messages", "context_tokens"),
                 )
             },
         ),

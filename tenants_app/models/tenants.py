@@ -54,6 +54,10 @@ class Tenant(models.Model):
     context_messages = models.PositiveIntegerField(
         default=20, validators=[MaxValueValidator(10_000)]
     )
+    # Estimated tokens of earlier messages that a model is sent.
+    context_tokens = models.PositiveIntegerField(
+        default=8_000, validators=[MaxValueValidator(1_000_000)]
+    )
     cost_center = models.CharField(max_length=100, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -74,6 +78,10 @@ class Tenant(models.Model):
                     max_messages_per_session__range=(2, 10_000),
                     context_messages__lte=10_000,
                 ),
+            ),
+            models.CheckConstraint(
+                name="tenant_context_tokens_are_sensible",
+                condition=Q(context_tokens__lte=1_000_000),
             ),
         ]
 

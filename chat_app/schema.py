@@ -78,6 +78,14 @@ def parse_chat(data: object) -> ChatCall:
     return ChatCall(**values)
 
 
+def parse_session_id(text: str) -> UUID:
+    """The session that a path names, in any way of writing a UUID. Raises InvalidRequest."""
+    try:
+        return _session_id(text)
+    except _Bad as exc:
+        raise InvalidRequest.fields({"sessionId": str(exc)}) from None
+
+
 class _Bad(ValueError):
     """Why a value is refused, as the client reads it behind the field's name."""
 

@@ -83,6 +83,9 @@ class Server:
     def get(self, path: str, key: IssuedKey | None = None, **headers: str) -> httpx.Response:
         return self.client.get(path, headers=_headers(key, headers))
 
+    def delete(self, path: str, key: IssuedKey | None = None, **headers: str) -> httpx.Response:
+        return self.client.delete(path, headers=_headers(key, headers))
+
     def chat(
         self, key: IssuedKey | None = None, body: dict[str, Any] | None = None, **headers: str
     ) -> httpx.Response:

@@ -79,6 +79,26 @@ def chat(they: Neighbours) -> None:
     assert all(TOKEN not in str(asked.headers) for asked in they.loopback.requests)
 
 
+def history(they: Neighbours) -> None:
+    """acme's session is as one that never was; under the same id globex has its own."""
+    path = f"/sessions/{SESSION}/history"
+    assert they.server.get(path, they.globex.key).status_code == 404
+    they.server.chat(they.globex.key, {"sessionId": SESSION, "message": "of globex"})
+    told = they.server.get(path, they.globex.key).json()["data"]["messages"]
+    assert [message["content"] for message in told][-1:] == ["of globex"]
+    told = they.server.get(path, they.acmes_other_key).json()["data"]["messages"]
+    assert [message["content"] for message in told][-1:] == [SECRET]
+
+
+def session(they: Neighbours) -> None:
+    """Deleting it deletes one's own; `rows_of` sees that acme's is still there."""
+    for asked, status in ((False, 404), (True, 200), (False, 404)):
+        if asked:
+            they.server.chat(they.globex.key, {"sessionId": SESSION})
+        answer = they.server.delete(f"/sessions/{SESSION}", they.globex.key)
+        assert answer.status_code == status
+
+
 def usage(they: Neighbours) -> None:
     data = they.server.get("/usage", they.globex.key).json()["data"]
     assert (data["tenantId"], data["totals"]["requests"], data["days"]) == ("globex", 0, [])
@@ -121,6 +141,8 @@ TABLE: dict[str, tuple[Check, ...]] = {
     "ready": (tells_nothing_of_tenants,),
     "chat": (chat,),
     "health": (health,),
+    "sessions/<str:session_id>": (session,),
+    "sessions/<str:session_id>/history": (history,),
     "usage": (usage, usage_of_a_neighbour_key),
     "budgets": (budgets,),
 }
@@ -135,7 +157,7 @@ def test_no_key_reaches_another_tenant(neighbours: Neighbours, route: str) -> No
     before = rows_of(neighbours.acme)
     for check in TABLE[route]:
         check(neighbours)
-    for answer in knocks(neighbours, route.replace("<uuid:session_id>", SESSION)):
+    for answer in knocks(neighbours, route.replace("<str:session_id>", SESSION)):
         for mark in (SECRET, TOKEN, OWN_MODEL, "77777", neighbours.acme.key.key.prefix):
             assert mark not in answer.text, answer.request.method
         if "x-tenant-id" in answer.request.headers and route in ("chat", "usage", "budgets"):

@@ -1,17 +1,15 @@
 """API keys: issuing, rotating and revoking them (sync), and recognising a request's caller.
 
-A key is `tg_`, 32 base62 characters and 6 more of their CRC32, so that scanners know it and a typo
-costs no query; the database holds only its HMAC-SHA256 under the server's pepper.
+The database holds only a key's HMAC-SHA256 under the server's pepper. What a key looks like is
+`key_form`'s.
 """
 
 import hmac
 import re
-import secrets
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -26,25 +24,38 @@ from tenants_app.errors import (
     TollgateError,
     Unauthorized,
 )
+from tenants_app.key_form import (
+    SHOWN_CHARACTERS,
+    importable,
+    new_secret,
+    well_formed,
+    worth_a_query,
+)
 from tenants_app.models import ApiKey, Tenant
 from tenants_app.models.keys import default_scopes
 from tenants_app.models.tenants import HOST_PATTERN, SLUG_PATTERN
 from tenants_app.snapshots import Caller, TenantSnapshot
 
-PREFIX: Final = "tg_"
-RANDOM_CHARACTERS: Final = 32
-CHECK_CHARACTERS: Final = 6
-BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-SHOWN_CHARACTERS: Final = 7
-# Imported keys may be any text, but nobody sends a novel; and a short one could be guessed.
-SECRET_MIN: Final = 16
-SECRET_MAX: Final = 512
+__all__ = [
+    "IssuedKey",
+    "authenticate",
+    "authenticate_cached",
+    "current",
+    "digest",
+    "issue",
+    "names_someone",
+    "new_secret",
+    "presented_secret",
+    "pseudonym",
+    "revoke",
+    "rotate",
+    "well_formed",
+]
 
 _slug = re.compile(SLUG_PATTERN).fullmatch
 _host = re.compile(HOST_PATTERN).fullmatch
 # A name, perhaps with its root's dot and a port. Addresses in brackets are nobody's host.
 _named_host = re.compile(r"([^:\[\]]+?)\.?(?::[0-9]*)?").fullmatch
-_shape = re.compile(f"{PREFIX}[0-9A-Za-z]{{{RANDOM_CHARACTERS + CHECK_CHARACTERS}}}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ def issue(
 
     Raises ValueError for an imported secret that could never be recognised or easily be guessed.
     """
-    secret = new_secret() if secret is None else _importable(secret)
+    secret = new_secret() if secret is None else importable(secret)
     key = ApiKey.objects.create(
         tenant=tenant,
         name=name,
@@ -98,19 +109,6 @@ def revoke(key: ApiKey) -> None:
     """Dead at the next request, in every process. Revoking twice keeps the first date."""
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
     key.refresh_from_db(fields=["revoked_at"])
-
-
-def new_secret() -> str:
-    """190 random bits in the form of a key."""
-    text = "".join(secrets.choice(BASE62) for _ in range(RANDOM_CHARACTERS))
-    return f"{PREFIX}{text}{_checksum(text)}"
-
-
-def well_formed(secret: str) -> bool:
-    """Whether this may be one of our keys: its form, and its checksum against typos."""
-    if _shape(secret) is None:
-        return False
-    return _checksum(secret[len(PREFIX) : -CHECK_CHARACTERS]) == secret[-CHECK_CHARACTERS:]
 
 
 def digest(secret: str) -> bytes:
@@ -171,7 +169,7 @@ async def _find(meta: Mapping[str, Any]) -> Caller:
     if secret is None:
         by, value = _claim(meta)
         caller = await (directory.by_slug(value) if by == "slug" else directory.by_host(value))
-    elif _worth_a_query(secret):
+    elif worth_a_query(secret):
         caller = await directory.by_digest(digest(secret))
     if caller is None:
         raise Unauthorized
@@ -247,25 +245,3 @@ def _host_of(meta: Mapping[str, Any]) -> str:
     """
     named = _named_host(meta.get("HTTP_HOST", ""))
     return named[1].lower() if named else ""
-
-
-def _worth_a_query(secret: str) -> bool:
-    if secret.startswith(PREFIX):
-        return well_formed(secret)
-    return SECRET_MIN <= len(secret) <= SECRET_MAX
-
-
-def _importable(secret: str) -> str:
-    if not _worth_a_query(secret) or not secret.isascii() or not secret.isprintable():
-        raise ValueError("An imported key is printable ASCII of 16 to 512 characters, not tg_….")
-    if secret != secret.strip() or " " in secret:
-        raise ValueError("An imported key holds no spaces.")
-    return secret
-
-
-def _checksum(text: str) -> str:
-    number, digits = zlib.crc32(text.encode()), []
-    for _ in range(CHECK_CHARACTERS):
-        number, rest = divmod(number, 62)
-        digits.append(BASE62[rest])
-    return "".join(reversed(digits))

@@ -6,20 +6,19 @@ asks for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from chat_app.providers.demo import DEMO_MODELS
-from tenants_app import keys
-from tenants_app.models import ApiKey, Budget, Model, Route, Tenant, TenantFallback, Upstream
+from tenants_app import keys, tenant_files, tenant_import
+from tenants_app.models import ApiKey, Budget, Model, Route, Tenant, Upstream
+from tenants_app.tenant_files import TenantFile
 from usage_app.models import Price
 
 ADMIN = "admin"
@@ -59,7 +58,7 @@ class OpenAI:
 
 @transaction.atomic
 def seed(
-    *, admin_password: str, demo_key: str, openai: OpenAI | None, examples: list[dict[str, Any]]
+    *, admin_password: str, demo_key: str, openai: OpenAI | None, examples: tuple[TenantFile, ...]
 ) -> None:
     """Make what is missing. Raises ValidationError for an upstream address that is not allowed."""
     _admin(admin_password)
@@ -75,13 +74,13 @@ def seed(
         _serve_by_openai(tenant, openai)
     else:
         _serve_by_demo(tenant)
-    for example in examples:
-        _example_tenant(example, upstream)
+    _example_tenants(examples, upstream)
 
 
-def read_examples(folder: Path) -> list[dict[str, Any]]:
+def read_examples(folder: Path) -> tuple[TenantFile, ...]:
     """The tenant files of docs/examples."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    paths = sorted(folder.glob("*.json"))
+    return tuple(file for path in paths for file in tenant_files.parse(path.read_bytes()).tenants)
 
 
 def _admin(password: str) -> None:
@@ -174,48 +173,14 @@ def _change(row: Tenant | Upstream, **values: object) -> None:
         row.save(update_fields=[*values, "updated_at"])
 
 
-def _example_tenant(example: dict[str, Any], demo: Upstream) -> None:
-    """A tenant of docs/examples, its models answered by the demo provider."""
-    if Tenant.objects.filter(slug=example["tenantId"]).exists():
-        return
-    chosen = example["aiModels"]
-    allowed = [_model(public_id, demo) for public_id in example["allowedModels"]]
-    tenant = Tenant.objects.create(
-        slug=example["tenantId"],
-        name=example["tenantId"],
-        default_model=_model(chosen["chat"], demo),
-        allow_list_enabled=example["featureFlags"]["modelAllowList"],
-        session_retention_days=example["sessionRetentionDays"],
-        max_messages_per_session=example["maxMessagesPerSession"],
-    )
-    tenant.allowed_models.set(allowed)
-    tenant.default_upstream = Upstream.objects.create(
-        tenant=tenant,
-        name=example["aiGatewayId"],
-        kind="demo",
-        account_id=example["accountId"],
-        gateway_id=example["aiGatewayId"],
-    )
-    tenant.save()
-    for model in (chosen["chat"], chosen["fallback"]):
-        Route.objects.create(
-            model=_model(model, demo),
-            upstream=tenant.default_upstream,
-            upstream_model=DEFAULT_MODEL,
-            tenant=tenant,
-        )
-    TenantFallback.objects.create(tenant=tenant, model=_model(chosen["fallback"], demo))
-    _example_budgets(tenant, example)
-
-
-def _example_budgets(tenant: Tenant, example: dict[str, Any]) -> None:
-    tokens, requests = example["tokenBudget"], example["rateLimit"]
-    Budget.objects.create(tenant=tenant, metric="tokens", period="day", limit=tokens["daily"])
-    Budget.objects.create(tenant=tenant, metric="tokens", period="month", limit=tokens["monthly"])
-    Budget.objects.create(
-        tenant=tenant,
-        metric="requests",
-        period="minute",
-        limit=requests["perMinute"],
-        burst=requests["burst"],
-    )
+def _example_tenants(examples: tuple[TenantFile, ...], demo: Upstream) -> None:
+    """Import those that are not there, their models answered by the demo provider."""
+    known = set(Tenant.objects.values_list("slug", flat=True))
+    new = [example for example in examples if example.slug not in known]
+    for example in new:
+        for public_id in (example.chat, *(example.fallbacks or ()), *(example.allowed or ())):
+            _model(public_id, demo)
+    if new:
+        tenant_import.apply(tenant_import.plan(new, kind=Upstream.Kind.DEMO))
+        own = Route.objects.filter(tenant__slug__in=[example.slug for example in new])
+        own.update(upstream_model=DEFAULT_MODEL)

@@ -8,13 +8,14 @@ from django.db.models import F, Func
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
+from tenants_app.key_form import DEFAULT_SCOPES
 from tenants_app.models.querysets import TenantOwned
 from tenants_app.models.tenants import Tenant
 
 
 def default_scopes() -> list[str]:
     """What a key may do unless its issuer says otherwise."""
-    return ["chat", "usage:read"]
+    return list(DEFAULT_SCOPES)
 
 
 class ApiKey(models.Model):

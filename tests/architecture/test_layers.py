@@ -29,6 +29,12 @@ PURE = (
     "chat_app/sse.py",
     "chat_app/tokens.py",
     "tenants_app/networks.py",
+    "tenants_app/key_form.py",
+    "tenants_app/strict_json.py",
+    "tenants_app/budget_files.py",
+    "tenants_app/key_files.py",
+    "tenants_app/tenant_files.py",
+    "tenants_app/tenant_state.py",
 )
 IMPURE = {"aiohttp", "celery", "django", "httpx", "psycopg", "requests", "rest_framework"}
 

@@ -29,6 +29,10 @@ IMPATIENT: dict[str, Any] = {
     "first_byte_timeout_ms": 700,
     "idle_timeout_ms": 700,
 }
+KINDS: dict[str, dict[str, Any]] = {
+    "openai": {"kind": "openai"},
+    "cloudflare": {"kind": "cloudflare", "form": "rest", "account_id": "a", "gateway_id": "g"},
+}
 ELSEWHERE = {
     "refused": "http://127.0.0.1:1/v1",
     "no-such-host": "http://x.invalid/v1",
@@ -104,16 +108,17 @@ STREAMED = rows("Failures of a stream")
 HALF_A_STREAM = {play for play, row in STREAMED.items() if row.charged == "what was relayed"}
 
 
-@pytest.fixture
-def upstreams(acme: World, loopback: Loopback) -> World:
+@pytest.fixture(params=KINDS)
+def upstreams(request: pytest.FixtureRequest, acme: World, loopback: Loopback) -> World:
     """Each play behind an upstream of its own, which is soon out of patience: circuits stay apart.
 
     The tenant may spend enough for all of them at once.
     """
     loopback.plays |= PLAYS
+    fields = IMPATIENT | KINDS[request.param]
     for play in {**BEFORE, **WHOLE, **STREAMED}:
         url = ELSEWHERE.get(play, loopback.url)
-        make_route(make_model(play), make_upstream(play, kind="openai", base_url=url, **IMPATIENT))
+        make_route(make_model(play), make_upstream(play, base_url=url, **fields))
     make_budget(acme.tenant, "tokens", "day", 10_000_000)
     return acme
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 from zoneinfo import available_timezones
 
@@ -40,8 +41,14 @@ HOST: Final = matching(
 )
 
 
+@cache
+def _timezones() -> frozenset[str]:
+    # Asking walks through the whole database on the disk.
+    return frozenset(available_timezones())
+
+
 def _timezone(value: object) -> str:
-    if not isinstance(value, str) or value not in available_timezones():
+    if not isinstance(value, str) or value not in _timezones():
         raise Bad("must be a time zone of the IANA database, like Europe/Vienna")
     return value
 
@@ -61,6 +68,7 @@ COLUMNS: Final[Mapping[str, tuple[str, Read[Any]]]] = {
     "maxMessagesPerSession": ("max_messages_per_session", whole(2, 10_000)),
     "sessionMemory": ("session_memory", truth),
     "contextMessages": ("context_messages", whole(0, 10_000)),
+    "contextTokens": ("context_tokens", whole(0, 1_000_000)),
 }
 GATEWAY: Final = {"accountId": ACCOUNT_ID, "aiGatewayId": GATEWAY_ID}
 NAMES: Final = (

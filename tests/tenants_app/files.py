@@ -42,6 +42,7 @@ def full_file(slug: str = "acme") -> dict[str, Any]:
         "maxMessagesPerSession": 50,
         "sessionMemory": False,
         "contextMessages": 0,
+        "contextTokens": 123,
         "featureFlags": {"modelAllowList": True},
         "allowedModels": ["model-a", "model-b", "model-c"],
         "allowedHosts": [f"ai.{slug}.example", f"{slug}.example"],

@@ -55,6 +55,7 @@ def test_what_is_not_there_is_said_too() -> None:
             "maxMessagesPerSession": 200,
             "sessionMemory": True,
             "contextMessages": 20,
+            "contextTokens": 8000,
             "accountId": None,
             "aiGatewayId": None,
             "aiModels": {"chat": "demo-echo", "fallback": []},
@@ -186,6 +187,7 @@ def files(draw: Any, slug: str) -> dict[str, Any]:
         "maxMessagesPerSession": draw(st.integers(2, 10_000)),
         "sessionMemory": draw(st.booleans()),
         "contextMessages": draw(st.integers(0, 10_000)),
+        "contextTokens": draw(st.integers(0, 1_000_000)),
         "allowedHosts": draw(
             st.lists(st.sampled_from([f"{slug}.example", f"{slug}.test", f"A.{slug}"]), unique=True)
         ),

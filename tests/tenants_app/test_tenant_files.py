@@ -146,6 +146,10 @@ def test_empty_list_has_no_tenants_and_no_problems() -> None:
             "maxMessagesPerSession: must be a whole number from 2 to 10000",
         ),
         ({"contextMessages": -1}, "contextMessages: must be a whole number from 0 to 10000"),
+        (
+            {"contextTokens": 1_000_001},
+            "contextTokens: must be a whole number from 0 to 1000000",
+        ),
         ({"accountId": "a"}, "aiGatewayId: is missing: accountId alone names no gateway"),
         (
             {"aiGatewayId": "a", "accountId": None},

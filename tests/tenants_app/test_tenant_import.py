@@ -8,6 +8,7 @@ import threading
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pghistory
@@ -68,6 +69,7 @@ def test_file_makes_a_tenant_with_all_that_it_says(tmp_path: Path) -> None:
     assert (acme.name, acme.timezone, acme.cost_center) == ("Acme & Söhne", "Europe/Vienna", "R&D")
     assert (acme.session_memory, acme.session_retention_days) == (False, 7)
     assert (acme.max_messages_per_session, acme.context_messages) == (50, 0)
+    assert acme.context_tokens == 123
     assert (str(acme.default_model), acme.allow_list_enabled) == ("model-a", True)
     assert [str(step.model) for step in acme.fallbacks.all()] == ["model-c", "model-b"]
     assert sorted(map(str, acme.allowed_models.all())) == ["model-a", "model-b", "model-c"]
@@ -425,3 +427,11 @@ def test_number_of_queries_does_not_grow_with_the_tenants() -> None:
         ]
 
     assert queries_of(changed(few)) == queries_of(changed(many))
+
+
+def test_a_thousand_tenants_are_imported_in_reasonable_time(tmp_path: Path) -> None:
+    keyed = [tenant_file(f"t-{n}", apiKeys=[f"{SECRET}-{n}"]) for n in range(1000)]
+    began = monotonic()
+    assert run_import(tmp_path, keyed).out.endswith("1000 new, 0 changed, 0 unchanged\n")
+    assert run_import(tmp_path, keyed).out == "0 new, 0 changed, 1000 unchanged\n"
+    assert monotonic() - began < 60

@@ -65,6 +65,7 @@ SELECT tenant_id, session_id, turn_id, role, content
 FROM json_to_recordset(%s) AS r(n integer, tenant_id bigint, session_id uuid, turn_id uuid,
     role text, content text)
 WHERE turn_id > {FORGOTTEN}
+    AND (SELECT session_memory FROM tenants_app_tenant WHERE id = r.tenant_id)
 ORDER BY n
 """,
 )
@@ -106,8 +107,8 @@ def append(
 ) -> asyncio.Future[None] | None:
     """Queue one turn to be remembered, whole and in its place; None when memory is off.
 
-    The future is done when it is written, or was left out because the session has been deleted
-    since the turn began; what goes wrong is logged, and may be ignored.
+    The future is done when it is written, or was left out because since the turn began the session
+    was deleted or memory switched off; what goes wrong is logged, and may be ignored.
     """
     if not caller.tenant.session_memory:
         return None

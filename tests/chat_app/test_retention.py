@@ -142,6 +142,7 @@ def test_pruning_goes_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert [texts(acme, session) for session in quiet] == [["a", "b"]] * 5
     assert [texts(acme, session) for session in loud] == [["g", "h"]] * 5
+    assert sum("OFFSET 4" in query["sql"] for query in queries) > 3
     assert len(deletions) > 12
     assert all("LIMIT 3" in sql for sql in deletions)
 

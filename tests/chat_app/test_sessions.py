@@ -16,7 +16,7 @@ from chat_app.context import Room
 from chat_app.models import ChatMessage, ForgottenSession
 from chat_app.schema import Message
 from chat_app.session_query import PageCall, Place
-from tenants_app import directory
+from tenants_app import database, directory
 from tenants_app.models import Tenant
 from tenants_app.snapshots import Caller
 from tenants_app.tracing import uuid7
@@ -255,6 +255,30 @@ def test_without_memory_nothing_is_read_or_written(acme: Tenant) -> None:
     assert recalled(acme) == []
     assert page(acme) is None
     assert forget(acme, uuid7()) == 1
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_memory_that_is_switched_off_under_a_turn_takes_none_of_it(
+    acme: Tenant, *, gone: bool
+) -> None:
+    """The turn's snapshot is of before."""
+    globex = make_tenant("globex")
+
+    async def append_to_both() -> None:
+        callers = [await caller_of(tenant) for tenant in (acme, globex)]
+        async with database.pool().connection() as db:
+            await db.execute(
+                "DELETE FROM tenants_app_tenant WHERE id = %s"
+                if gone
+                else "UPDATE tenants_app_tenant SET session_memory = false WHERE id = %s",
+                (acme.pk,),
+            )
+        for caller in callers:
+            sessions.append(caller, SESSION, uuid7(), [Message("user", "private")])
+        await sessions.drain()
+
+    run(append_to_both())
+    assert (texts(acme), texts(globex)) == ([], ["private"])
 
 
 def test_parallel_sessions_are_read_in_one_batch_each_its_own(acme: Tenant) -> None:

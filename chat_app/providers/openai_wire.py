@@ -43,7 +43,7 @@ def request_body(model: str, call: UpstreamCall, *, cap_field: str) -> bytes:
 class ChunkReader:
     """Makes events of a stream's frames and remembers what has been seen of it."""
 
-    __slots__ = ("begun", "done", "error", "finished", "reported", "usage_problem")
+    __slots__ = ("begun", "closing", "done", "error", "finished", "reported", "usage_problem")
 
     def __init__(self) -> None:
         self.begun = False  # a chunk of an answer was seen
@@ -51,12 +51,13 @@ class ChunkReader:
         self.error: bytes | None = None  # the error object that came in place of more
         self.finished = False  # a finish_reason was seen
         self.reported = False  # usage was seen
+        self.closing = False  # its chunk said nothing else; beside words it is a count so far
         self.usage_problem: str | None = None  # why usage was ignored
 
     @property
     def complete(self) -> bool:
         """Whether the answer said in some way that it is whole."""
-        return self.done or self.finished or self.reported
+        return self.done or self.finished or (self.reported and self.closing)
 
     def read(self, frames: Iterable[Frame], events: list[Event]) -> None:
         """Append the events of these frames; stops at [DONE] and at an error. Raises Unreadable."""
@@ -67,6 +68,7 @@ class ChunkReader:
                     self.done = True
                     break
                 chunk = decode(frame.data)
+                given = len(events)
                 if chunk.get("error"):
                     self.error = frame.data
                     break
@@ -78,6 +80,7 @@ class ChunkReader:
                     break
                 if chunk.get("usage"):
                     usages.append(chunk["usage"])
+                    self.closing = len(events) == given
         finally:
             if usages:
                 self._read_usages(usages, events)

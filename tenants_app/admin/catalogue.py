@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.forms import CharField
@@ -182,6 +183,9 @@ class UpstreamAdmin(ConfigurationAdmin):
     @display(description="Token")
     def token_state(self, upstream: Upstream) -> str:
         if upstream.sealed_token is None:
+            is_sent_ours = upstream.kind == Upstream.Kind.CLOUDFLARE and not upstream.base_url
+            if is_sent_ours and settings.CLOUDFLARE_API_TOKEN:
+                return "Not set: CLOUDFLARE_API_TOKEN of the environment is sent."
             return "Not set."
         if upstream.token_changed_at is None:
             return "Set."

@@ -31,6 +31,7 @@ from tests.loopback_plays import (
     chunk,
     completion,
     data,
+    growing_usage,
     plain,
     stream,
 )
@@ -337,6 +338,14 @@ def test_error_in_the_same_read_as_words_comes_after_them(loopback: Loopback) ->
     assert got.events == [Delta("Hi")]
     assert got.error
     assert got.error.excerpt == "oops"
+
+
+def test_stream_that_ends_between_growing_usages_was_cut_off(loopback: Loopback) -> None:
+    loopback.plays["cut"] = stream(ROLE, *growing_usage()[:3])
+    got = heard(loopback, "cut")
+    assert text_of(got.events) == "".join(WORDS[:3])
+    assert isinstance(got.error, UpstreamBroken)
+    assert got.error.excerpt == "the stream ended before the answer did"
 
 
 @pytest.mark.parametrize("model", ["huge-line", "huge-event"])

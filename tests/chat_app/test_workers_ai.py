@@ -110,6 +110,14 @@ def test_usage_grows_and_the_last_one_that_counts_wins() -> None:
     assert [event for event in events if isinstance(event, UsageReport)] == [REPORT]
 
 
+def test_usage_beside_words_is_not_the_end() -> None:
+    growing = [native(word, usage={**USAGE, "completion_tokens": 1}) for word in "ab"]
+    reader, _ = read(*growing)
+    assert not reader.complete
+    reader, _ = read(*growing, native("", usage=USAGE))
+    assert reader.complete
+
+
 def test_cached_tokens_of_a_native_answer_are_read() -> None:
     usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}
     _, events = read(native("x", usage=usage), DONE)

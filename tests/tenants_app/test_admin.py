@@ -319,6 +319,17 @@ def test_gateway_says_what_it_still_needs(
         assert (upstream.kind, upstream.form) == ("cloudflare", values.get("form", "rest"))
 
 
+def test_gateway_that_is_sent_the_environments_token_says_so(settings: Any) -> None:
+    client = logged_in(superuser=True)
+    settings.CLOUDFLARE_API_TOKEN = "cf-token-of-the-deployment"
+    said = "Not set: CLOUDFLARE_API_TOKEN of the environment is sent."
+    for base_url, sent in (("", True), ("http://127.0.0.1:9/v1", False)):
+        upstream = make_upstream(**GATEWAY, base_url=base_url)
+        page = text_of(client.get(url_of(Upstream, "change", upstream.pk)))
+        assert (said in page) is sent
+        assert "cf-token" not in page
+
+
 def test_route_is_added_on_its_models_page() -> None:
     client = logged_in(superuser=True)
     model, upstream = make_model(), make_upstream()

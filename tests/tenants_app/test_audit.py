@@ -51,6 +51,15 @@ def test_change_is_recorded_with_who_and_why() -> None:
     assert recorded == [("insert", who), ("update", who), ("delete", who)]
 
 
+def test_form_of_an_upstream_is_recorded() -> None:
+    upstream = make_upstream(kind="cloudflare", form="rest", account_id="acc1", gateway_id="gate_1")
+    Upstream.objects.filter(pk=upstream.pk).update(form="compat")
+    assert [(e.pgh_label, e.form) for e in _of(Upstream)] == [
+        ("insert", "rest"),
+        ("update", "compat"),
+    ]
+
+
 def test_raw_sql_and_the_allow_list_are_recorded_too() -> None:
     acme, model = make_tenant(), make_model()
     budget = make_budget(acme, "tokens", "day", 5)

@@ -1,4 +1,4 @@
-"""One child of `./dev run`: the web server or the worker, which ends when its parent does.
+"""One child of `./dev run`: the web server, the worker or the local model; ends with its parent.
 
 Production starts uvicorn and Celery by their own commands.
 """
@@ -16,6 +16,8 @@ import time
 import warnings
 from pathlib import Path
 from typing import IO, Any
+
+from gateway_project.embedded import local_model
 
 # What the parent reads in our output.
 LISTENING = "listening on port "
@@ -129,4 +131,4 @@ def end_with_parent(lock: Path) -> IO[str]:
 
 if __name__ == "__main__":
     held = end_with_parent(Path(sys.argv[2]))
-    {"web": web, "worker": worker}[sys.argv[1]]()
+    {"web": web, "worker": worker, "model": local_model.serve}[sys.argv[1]]()

@@ -1,7 +1,7 @@
 """The demo data of `./dev run`: an admin, a tenant with a key, models, prices and budgets.
 
-Seeding again changes nothing that exists, but for the upstream that OPENAI_* in the environment
-asks for.
+Seeding again changes nothing that exists, but for the upstream that the environment asks for:
+OPENAI_*, or the local model.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from chat_app.providers.demo import DEMO_MODELS
+from gateway_project.embedded import local_model
 from tenants_app import keys, tenant_files, tenant_import
 from tenants_app.models import ApiKey, Budget, Model, Route, Tenant, Upstream
 from tenants_app.tenant_files import TenantFile
@@ -25,15 +26,24 @@ ADMIN = "admin"
 TENANT = "demo"
 DEFAULT_MODEL = "demo-echo"
 OPENAI_UPSTREAM = "openai"
+LOCAL_UPSTREAM = "local-model"
 PRICED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
 BUDGETS = (("tokens", "day", 1_000_000), ("tokens", "month", 20_000_000))
 
-# Per 1 000 000 tokens, input and output; of the demo models invented.
+# Per 1 000 000 tokens, input and output; of the demo models and the local one invented.
 PRICES = {
+    local_model.MODEL_ID: ("0.02", "0.06"),
     "@cf/meta/llama-3.1-8b-instruct-fast": ("0.045", "0.384"),
     "@cf/meta/llama-3.1-8b-instruct": ("0.282", "0.827"),
 }
 DEMO_PRICE = ("0.5", "1.5")
+SIZES = {
+    local_model.MODEL_ID: {
+        "default_output": 256,
+        "max_output": 1024,
+        "context_window": local_model.CONTEXT_TOKENS,
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +53,14 @@ class OpenAI:
     api_key: str
     base_url: str
     model: str
+    upstream: str = OPENAI_UPSTREAM
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> OpenAI | None:
-        """From OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL; None without a key."""
+        """The local model if it runs, else OPENAI_API_KEY, _BASE_URL and _MODEL; None without."""
+        if url := environment.get(local_model.URL):
+            key = environment[local_model.KEY]
+            return cls(key, f"{url}/v1", local_model.MODEL_ID, LOCAL_UPSTREAM)
         if not environment.get("OPENAI_API_KEY"):
             return None
         return cls(
@@ -70,10 +84,9 @@ def seed(
     for public_id, description in DEMO_MODELS.items():
         _model(public_id, upstream, name=description)
     tenant = _demo_tenant(demo_key)
+    _serve_by_demo(tenant, but=openai.upstream if openai else "")
     if openai:
         _serve_by_openai(tenant, openai)
-    else:
-        _serve_by_demo(tenant)
     _example_tenants(examples, upstream)
 
 
@@ -95,14 +108,14 @@ def _model(public_id: str, upstream: Upstream, *, name: str = "") -> Model:
     if is_new:
         plays = public_id if public_id in DEMO_MODELS else DEFAULT_MODEL
         Route.objects.create(model=model, upstream=upstream, upstream_model=plays)
-        price_in, price_out = PRICES.get(public_id, DEMO_PRICE)
-        Price.objects.create(
-            model=model,
-            valid_from=PRICED_FROM,
-            input=Decimal(price_in),
-            output=Decimal(price_out),
-        )
+        _price(model, *PRICES.get(public_id, DEMO_PRICE))
     return model
+
+
+def _price(model: Model, price_in: str, price_out: str) -> None:
+    Price.objects.create(
+        model=model, valid_from=PRICED_FROM, input=Decimal(price_in), output=Decimal(price_out)
+    )
 
 
 def _demo_tenant(demo_key: str) -> Tenant:
@@ -121,7 +134,11 @@ def _demo_tenant(demo_key: str) -> Tenant:
 def _serve_by_openai(tenant: Tenant, openai: OpenAI) -> None:
     """The tenant's default model, and every model without a route, is asked of this upstream."""
     upstream = _openai_upstream(tenant, openai)
-    model, _ = Model.objects.get_or_create(public_id=openai.model)
+    model, is_new = Model.objects.get_or_create(
+        public_id=openai.model, defaults=SIZES.get(openai.model, {})
+    )
+    if is_new and openai.model in PRICES:
+        _price(model, *PRICES[openai.model])
     Route.objects.get_or_create(model=model, upstream=upstream, tenant=tenant)
     if tenant.default_model is None or _is_ours(tenant.default_model, upstream):
         _change(tenant, default_model=model)
@@ -129,9 +146,9 @@ def _serve_by_openai(tenant: Tenant, openai: OpenAI) -> None:
 
 
 def _openai_upstream(tenant: Tenant, openai: OpenAI) -> Upstream:
-    upstream = Upstream.objects.for_tenant(tenant).filter(name=OPENAI_UPSTREAM).first()
+    upstream = Upstream.objects.for_tenant(tenant).filter(name=openai.upstream).first()
     if upstream is None:
-        upstream = Upstream(tenant=tenant, name=OPENAI_UPSTREAM)
+        upstream = Upstream(tenant=tenant, name=openai.upstream)
     wanted = {"kind": "openai", "base_url": openai.base_url, "enabled": True}
     is_as_wanted = (
         upstream.pk is not None
@@ -147,16 +164,15 @@ def _openai_upstream(tenant: Tenant, openai: OpenAI) -> Upstream:
     return upstream
 
 
-def _serve_by_demo(tenant: Tenant) -> None:
-    """Undo what an earlier OPENAI_API_KEY did, and nothing else."""
-    upstream = Upstream.objects.for_tenant(tenant).filter(name=OPENAI_UPSTREAM).first()
-    if upstream is None:
-        return
-    if tenant.default_model and _is_ours(tenant.default_model, upstream):
-        _change(tenant, default_model=Model.objects.get(public_id=DEFAULT_MODEL))
-    if tenant.default_upstream_id == upstream.pk:
-        _change(tenant, default_upstream=None)
-    _change(upstream, enabled=False)
+def _serve_by_demo(tenant: Tenant, *, but: str = "") -> None:
+    """Undo what earlier starts did with upstreams other than this one, and nothing else."""
+    ours = Upstream.objects.for_tenant(tenant).filter(name__in=(OPENAI_UPSTREAM, LOCAL_UPSTREAM))
+    for upstream in ours.exclude(name=but):
+        if tenant.default_model and _is_ours(tenant.default_model, upstream):
+            _change(tenant, default_model=Model.objects.get(public_id=DEFAULT_MODEL))
+        if tenant.default_upstream_id == upstream.pk:
+            _change(tenant, default_upstream=None)
+        _change(upstream, enabled=False)
 
 
 def _is_ours(model: Model, upstream: Upstream) -> bool:

@@ -1,15 +1,17 @@
-"""`./dev run`: Postgres, web and worker, until Ctrl-C or SIGTERM.
+"""`./dev run`: Postgres, web and worker, and a model if asked, until Ctrl-C or SIGTERM.
 
-honcho keeps the web and the worker; Postgres is started before it and stopped after it, since it
-signals all its children at once. Django is imported in the children only, both at once.
+honcho keeps all but Postgres, which is started before it and stopped after it, since it signals all
+its children at once. Django is imported in the children only, at the same time.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shlex
 import signal
 import sys
@@ -24,16 +26,19 @@ from types import FrameType
 from honcho import manager
 from honcho.printer import Message, Printer
 
-from gateway_project.embedded import child, home
+from gateway_project.embedded import child, home, local_model
 
 READY_TIMEOUT_SECONDS = 60.0
 # Longer than the drain of the web, which honcho would cut off after 5 seconds.
 KILL_WAIT_SECONDS = child.DRAIN_SECONDS + 10
 SESSION_ID = "11111111-1111-4111-8111-111111111111"
+# What would serve the demo tenant without --local-model.
+OTHER_UPSTREAMS = ("OPENAI_API_KEY", "CLOUDFLARE_API_TOKEN")
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Run all of it; the exit status is 0 when it was asked to stop."""
+    asked = options().parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
     # A closed terminal is a Ctrl-C, also later, when honcho handles SIGTERM.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
@@ -42,10 +47,21 @@ def main() -> int:
     with only_one(place) as lock:
         try:
             home.prepare_environment(place)
-            with database(place):
-                return supervise(place, lock)
+            with database(place), model(place, wanted=asked.local_model) as model_url:
+                return supervise(place, lock, model_url)
         except KeyboardInterrupt:
             return 0
+
+
+def options() -> argparse.ArgumentParser:
+    """What `./dev run` can be told."""
+    parser = argparse.ArgumentParser("./dev run", description="Start Tollgate with a demo tenant.")
+    parser.add_argument(
+        "--local-model",
+        action="store_true",
+        help=f"serve the demo tenant by {local_model.MODEL_ID} on this machine; fetched once",
+    )
+    return parser
 
 
 @contextlib.contextmanager
@@ -84,13 +100,27 @@ def database(place: Path) -> Iterator[None]:
         server.stop()
 
 
-def supervise(place: Path, lock: Path) -> int:
-    """Keep web and worker until we are told to stop or one of them ends."""
-    console = Console(place)
+@contextlib.contextmanager
+def model(place: Path, *, wanted: bool) -> Iterator[str]:
+    """Where the local model will listen, "" if none is wanted; says what it takes the place of."""
+    if not wanted:
+        yield ""
+        return
+    unused = [name for name in OTHER_UPSTREAMS if os.environ.get(name)]
+    if unused:
+        _say(f"{unused[0]} is not used: --local-model serves the demo tenant.")
+    kept = home.read_secrets(place, local_model_key=lambda: secrets.token_urlsafe(32))
+    with local_model.place(kept["local_model_key"]) as url:
+        yield url
+
+
+def supervise(place: Path, lock: Path, model_url: str = "") -> int:
+    """Keep all children until we are told to stop or one of them ends."""
+    console = Console(place, model_url)
     supervisor = manager.Manager(console)
     manager.KILL_WAIT = KILL_WAIT_SECONDS
     console.stop = supervisor.terminate
-    for name in ("web", "worker"):
+    for name in ("web", "worker", "model") if model_url else ("web", "worker"):
         command = [sys.executable, "-m", "gateway_project.embedded.child", name, str(lock)]
         supervisor.add_process(name, f"exec {shlex.join(command)}")
     supervisor.loop()
@@ -99,11 +129,12 @@ def supervise(place: Path, lock: Path) -> int:
 
 
 class Console(Printer):  # type: ignore[misc]
-    """honcho's output, which also hears when both children are up and then says how to begin."""
+    """honcho's output, which also hears when all children are up and then says how to begin."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, model_url: str) -> None:
         super().__init__(sys.stdout)
         self.place = place
+        self.model_url = model_url
         self.url = ""
         self.failed = False
         self.stopping = False
@@ -133,27 +164,35 @@ class Console(Printer):  # type: ignore[misc]
             _say(f"{message.data.strip()}: it was not asked to. Stopping …")
 
     def _announce(self) -> None:
-        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        answer = ask_ready(self.url)
-        while answer != "ready" and time.monotonic() < deadline:
-            time.sleep(0.05)
-            answer = ask_ready(self.url)
-        if answer == "ready" and not self._worker_up.wait(deadline - time.monotonic()):
-            answer = "the worker did not start"
-        if answer == "ready":
-            with self._printing:
-                _say(greeting(self.url, home.read_secrets(self.place)))
-            return
+        answer = self._wait()
         with self._printing:
+            if answer == "ready":
+                if self.model_url:
+                    _say(f"Model: {local_model.MODEL_ID}, by llama.cpp at {self.model_url}/v1")
+                _say(greeting(self.url, home.read_secrets(self.place)))
+                return
             _say(f"Not ready after {READY_TIMEOUT_SECONDS:.0f} seconds: {answer}")
         self.failed = True
         self.stop()
 
+    def _wait(self) -> str:
+        """`ready` as soon as everything is, or what is not when the time is over."""
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        signs = [f"{self.url}/ready"] + [f"{self.model_url}/health"] * bool(self.model_url)
+        for sign in signs:
+            while (answer := ask(sign)) != "ready":
+                if time.monotonic() > deadline:
+                    return answer
+                time.sleep(0.05)
+        if not self._worker_up.wait(deadline - time.monotonic()):
+            return "the worker did not start"
+        return "ready"
 
-def ask_ready(url: str) -> str:
-    """`ready`, or what GET /ready says instead."""
+
+def ask(url: str) -> str:
+    """`ready`, or what a GET of this URL says instead."""
     try:
-        with urllib.request.urlopen(f"{url}/ready", timeout=5):  # noqa: S310 - loopback
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - loopback
             return "ready"
     except urllib.error.HTTPError as error:
         return error.read().decode(errors="replace")
@@ -188,4 +227,4 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 
-from gateway_project.embedded import demo, home
+from gateway_project.embedded import demo, home, local_model
 from tenants_app import keys
 from tenants_app.models import (
     ApiKey,
@@ -29,6 +29,8 @@ pytestmark = pytest.mark.django_db
 KEY = keys.new_secret()
 EXAMPLES = demo.read_examples(Path(settings.BASE_DIR) / "docs" / "examples")
 SERVER = demo.OpenAI("sk-test-0123456789", "http://127.0.0.1:9/v1", "gpt-test")
+OPENAI = {"OPENAI_API_KEY": "sk-test-0123456789"}
+LOCAL = {local_model.URL: "http://127.0.0.1:8", local_model.KEY: "local-0123456789"}
 COUNTED = (ApiKey, Budget, Model, Price, Route, Tenant, TenantFallback, Upstream)
 
 
@@ -104,6 +106,35 @@ def test_openai_serves_the_default_model_until_it_is_gone() -> None:
     tenant = seed(other)
     upstream.refresh_from_db()
     assert (str(tenant.default_model), upstream.enabled) == ("gpt-other", True)
+
+
+def test_local_model_serves_in_place_of_openai_until_it_is_gone() -> None:
+    seed(SERVER)
+    tenant = seed(demo.OpenAI.of(OPENAI | LOCAL))
+    upstream = Upstream.objects.for_tenant(tenant).get(enabled=True)
+    model = tenant.default_model
+    assert (str(model), tenant.default_upstream) == (local_model.MODEL_ID, upstream)
+    assert (upstream.name, upstream.base_url) == ("local-model", "http://127.0.0.1:8/v1")
+    assert model is not None
+    assert (model.context_window, model.max_output) == (local_model.CONTEXT_TOKENS, 1024)
+    assert Price.objects.filter(model=model).count() == 1
+
+    tenant = seed(SERVER)
+    upstream = Upstream.objects.for_tenant(tenant).get(enabled=True)
+    assert (str(tenant.default_model), tenant.default_upstream) == ("gpt-test", upstream)
+
+    seed(demo.OpenAI.of(LOCAL))
+    tenant = seed()
+    assert (str(tenant.default_model), tenant.default_upstream) == ("demo-echo", None)
+    assert not Upstream.objects.for_tenant(tenant).filter(enabled=True).exists()
+    assert Price.objects.filter(model=model).count() == 1
+
+
+def test_local_model_seeded_twice_changes_nothing() -> None:
+    seed(demo.OpenAI.of(LOCAL))
+    before = counts(), list(ConfigurationVersion.objects.values("tenant", "version"))
+    seed(demo.OpenAI.of(LOCAL))
+    assert (counts(), list(ConfigurationVersion.objects.values("tenant", "version"))) == before
 
 
 def test_openai_at_an_address_that_is_not_allowed_is_refused() -> None:

@@ -332,6 +332,13 @@ def test_time_zone_is_frozen_by_the_first_request(tmp_path: Path, dry: tuple[str
     assert not run_import(tmp_path, [tenant_file("acme", timezone="UTC"), moved[1]]).failed
 
 
+def test_refusal_of_the_database_is_a_sentence(tmp_path: Path, settings: Any) -> None:
+    settings.DEFAULT_MODEL_OUTPUT_TOKENS = settings.DEFAULT_MODEL_MAX_OUTPUT_TOKENS + 1
+    told = run_import(tmp_path, tenant_file())
+    assert "The default output must be at least 1 and at most the maximum." in told.failed
+    assert not Tenant.objects.exists()
+
+
 # --- secrets, history, files --------------------------------------------------------------------
 
 
@@ -348,7 +355,8 @@ def test_no_secret_leaves_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixt
         kept = str(cursor.fetchall())
     queries = caplog.text
     assert repeated.failed
-    parsed = tenant_files.parse((tmp_path / "tenants.json").read_bytes())
+    parsed = tenant_files.parse(json.dumps(full_file()).encode())
+    assert parsed.tenants
     spoken = (told, exported, repeated, kept, queries, parsed, list(rows().values()))
     for said in spoken:
         assert tail not in repr(said)

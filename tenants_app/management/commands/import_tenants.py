@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
 from tenants_app import tenant_files, tenant_import
+from tenants_app.admin.refusals import sentence
 from tenants_app.strict_json import Finding
 from tenants_app.tenant_import import Plan
 
@@ -39,8 +40,8 @@ class Command(BaseCommand):
                 plan = self._import(parsed.tenants, dry_run=options["dry_run"])
         except IntegrityError as error:
             raise CommandError(
-                "Somebody else changed these tenants at the same moment, and nothing was imported:"
-                " try again."
+                f"The database refused it, and nothing was imported: {sentence(error)} If somebody"
+                " else changed these tenants at the same moment, try again."
             ) from error
         self._show(plan, dry_run=options["dry_run"])
 

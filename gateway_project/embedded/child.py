@@ -49,7 +49,7 @@ def web() -> None:
 
 def prepare_database() -> None:
     """Migrate if the code is ahead, and seed."""
-    from django.core.management import call_command
+    from django.core.management import CommandError, call_command
     from django.db import connection
 
     from gateway_project import readiness
@@ -57,7 +57,10 @@ def prepare_database() -> None:
     if readiness.unapplied_migrations():
         print("Preparing the database …", flush=True)
         call_command("migrate", interactive=False, verbosity=0)
-    call_command("seed_demo", verbosity=0)
+    try:
+        call_command("seed_demo", verbosity=0)
+    except CommandError as error:
+        raise SystemExit(str(error)) from None
     connection.close()
 
 

@@ -1,32 +1,31 @@
 """The demo data of `./dev run`: an admin, a tenant with a key, models, prices and budgets.
 
-Seeding again changes nothing that exists, but for the upstream that the environment asks for:
-OPENAI_*, or the local model.
+Seeding again changes nothing that exists, but for the upstream that the environment asks for
+(served.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from chat_app.providers.demo import DEMO_MODELS
 from gateway_project.embedded import local_model
+from gateway_project.embedded.served import UPSTREAMS, Served
 from tenants_app import keys, tenant_files, tenant_import
 from tenants_app.models import ApiKey, Budget, Model, Route, Tenant, Upstream
+from tenants_app.models.catalogue import validate_base_url
 from tenants_app.tenant_files import TenantFile
 from usage_app.models import Price
 
 ADMIN = "admin"
 TENANT = "demo"
 DEFAULT_MODEL = "demo-echo"
-OPENAI_UPSTREAM = "openai"
-LOCAL_UPSTREAM = "local-model"
 PRICED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
 BUDGETS = (("tokens", "day", 1_000_000), ("tokens", "month", 20_000_000))
 
@@ -46,35 +45,11 @@ SIZES = {
 }
 
 
-@dataclass(frozen=True)
-class OpenAI:
-    """The upstream that the environment asks for."""
-
-    api_key: str
-    base_url: str
-    model: str
-    upstream: str = OPENAI_UPSTREAM
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> OpenAI | None:
-        """The local model if it runs, else OPENAI_API_KEY, _BASE_URL and _MODEL; None without."""
-        if url := environment.get(local_model.URL):
-            key = environment[local_model.KEY]
-            return cls(key, f"{url}/v1", local_model.MODEL_ID, LOCAL_UPSTREAM)
-        if not environment.get("OPENAI_API_KEY"):
-            return None
-        return cls(
-            environment["OPENAI_API_KEY"],
-            environment.get("OPENAI_BASE_URL") or "https://api.openai.com/v1",
-            environment.get("OPENAI_MODEL") or "gpt-4o-mini",
-        )
-
-
 @transaction.atomic
 def seed(
-    *, admin_password: str, demo_key: str, openai: OpenAI | None, examples: tuple[TenantFile, ...]
+    *, admin_password: str, demo_key: str, served: Served | None, examples: tuple[TenantFile, ...]
 ) -> None:
-    """Make what is missing. Raises ValidationError for an upstream address that is not allowed."""
+    """Make what is missing. Raises ValidationError for an upstream that cannot be as asked for."""
     _admin(admin_password)
     upstream, _ = Upstream.objects.get_or_create(
         tenant=None,
@@ -84,10 +59,10 @@ def seed(
     for public_id, description in DEMO_MODELS.items():
         _model(public_id, upstream, name=description)
     tenant = _demo_tenant(demo_key)
-    _serve_by_demo(tenant, but=openai.upstream if openai else "")
-    if openai:
-        _serve_by_openai(tenant, openai)
     _example_tenants(examples, upstream)
+    _serve_by_demo(tenant, but=served.upstream if served else "")
+    if served:
+        _serve(tenant, served)
 
 
 def read_examples(folder: Path) -> tuple[TenantFile, ...]:
@@ -131,42 +106,51 @@ def _demo_tenant(demo_key: str) -> Tenant:
     return tenant
 
 
-def _serve_by_openai(tenant: Tenant, openai: OpenAI) -> None:
+def _serve(tenant: Tenant, served: Served) -> None:
     """The tenant's default model, and every model without a route, is asked of this upstream."""
-    upstream = _openai_upstream(tenant, openai)
+    upstream = _upstream(tenant, served)
     model, is_new = Model.objects.get_or_create(
-        public_id=openai.model, defaults=SIZES.get(openai.model, {})
+        public_id=served.model, defaults=SIZES.get(served.model, {})
     )
-    if is_new and openai.model in PRICES:
-        _price(model, *PRICES[openai.model])
+    if is_new and served.model in PRICES:
+        _price(model, *PRICES[served.model])
     Route.objects.get_or_create(model=model, upstream=upstream, tenant=tenant)
     if tenant.default_model is None or _is_ours(tenant.default_model, upstream):
         _change(tenant, default_model=model)
     _change(tenant, default_upstream=upstream)
 
 
-def _openai_upstream(tenant: Tenant, openai: OpenAI) -> Upstream:
-    upstream = Upstream.objects.for_tenant(tenant).filter(name=openai.upstream).first()
+def _upstream(tenant: Tenant, served: Served) -> Upstream:
+    if served.address:
+        _judge(served.address)
+    upstream = Upstream.objects.for_tenant(tenant).filter(name=served.upstream).first()
     if upstream is None:
-        upstream = Upstream(tenant=tenant, name=openai.upstream)
-    wanted = {"kind": "openai", "base_url": openai.base_url, "enabled": True}
+        upstream = Upstream(tenant=tenant, name=served.upstream)
+    wanted = {**served.columns, "enabled": True}
     is_as_wanted = (
         upstream.pk is not None
         and all(getattr(upstream, name) == value for name, value in wanted.items())
-        and upstream.open_token() == openai.api_key
+        and upstream.open_token() == served.token
     )
     if not is_as_wanted:
         for name, value in wanted.items():
             setattr(upstream, name, value)
-        upstream.seal_token(openai.api_key)
+        upstream.seal_token(served.token)
         upstream.full_clean()
         upstream.save()
     return upstream
 
 
+def _judge(address: str) -> None:
+    try:
+        validate_base_url(address)
+    except ValidationError as error:
+        raise ValidationError({"base_url": error.messages}) from None
+
+
 def _serve_by_demo(tenant: Tenant, *, but: str = "") -> None:
     """Undo what earlier starts did with upstreams other than this one, and nothing else."""
-    ours = Upstream.objects.for_tenant(tenant).filter(name__in=(OPENAI_UPSTREAM, LOCAL_UPSTREAM))
+    ours = Upstream.objects.for_tenant(tenant).filter(name__in=UPSTREAMS)
     for upstream in ours.exclude(name=but):
         if tenant.default_model and _is_ours(tenant.default_model, upstream):
             _change(tenant, default_model=Model.objects.get(public_id=DEFAULT_MODEL))

@@ -58,7 +58,10 @@ def settings_read() -> set[str]:
 
 
 # What other parts of the program read: the seed, and `./dev` itself.
-DEMO_SETTINGS = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"}
+DEMO_SETTINGS = {
+    *("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"),
+    *("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_GATEWAY_ID", "CLOUDFLARE_FORM", "CLOUDFLARE_MODEL"),
+}
 DEV_SETTINGS = {"PYTHON", "TOLLGATE_POSTGRES_BIN", "TEST_DATABASE_URL"}
 
 

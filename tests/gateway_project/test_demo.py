@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
-from gateway_project.embedded import demo, home, local_model
+from gateway_project.embedded import demo, home, local_model, served
 from tenants_app import keys
 from tenants_app.models import (
     ApiKey,
@@ -28,14 +30,24 @@ pytestmark = pytest.mark.django_db
 
 KEY = keys.new_secret()
 EXAMPLES = demo.read_examples(Path(settings.BASE_DIR) / "docs" / "examples")
-SERVER = demo.OpenAI("sk-test-0123456789", "http://127.0.0.1:9/v1", "gpt-test")
-OPENAI = {"OPENAI_API_KEY": "sk-test-0123456789"}
+OPENAI = {
+    "OPENAI_API_KEY": "sk-test-0123456789",
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    "OPENAI_MODEL": "gpt-test",
+}
+CLOUDFLARE = {
+    "CLOUDFLARE_ACCOUNT_ID": "acc1",
+    "CLOUDFLARE_GATEWAY_ID": "gate_1",
+    "CLOUDFLARE_API_TOKEN": "cf-test-0123456789",
+}
+LLAMA = "@cf/meta/llama-3.1-8b-instruct-fast"
 LOCAL = {local_model.URL: "http://127.0.0.1:8", local_model.KEY: "local-0123456789"}
 COUNTED = (ApiKey, Budget, Model, Price, Route, Tenant, TenantFallback, Upstream)
 
 
-def seed(openai: demo.OpenAI | None = None) -> Tenant:
-    demo.seed(admin_password="password", demo_key=KEY, openai=openai, examples=EXAMPLES)
+def seed(environment: Mapping[str, str] | None = None) -> Tenant:
+    wanted = served.asked_for(environment or {})
+    demo.seed(admin_password="password", demo_key=KEY, served=wanted, examples=EXAMPLES)
     return Tenant.objects.get(slug="demo")
 
 
@@ -88,15 +100,21 @@ def test_seed_keeps_what_an_operator_edited() -> None:
 
 
 def test_openai_serves_the_default_model_until_it_is_gone() -> None:
-    tenant = seed(SERVER)
+    tenant = seed(OPENAI)
     upstream = Upstream.objects.for_tenant(tenant).get()
     assert (str(tenant.default_model), tenant.default_upstream) == ("gpt-test", upstream)
-    assert (upstream.base_url, upstream.open_token()) == (SERVER.base_url, SERVER.api_key)
+    assert (upstream.base_url, upstream.open_token()) == (
+        "http://127.0.0.1:9/v1",
+        "sk-test-0123456789",
+    )
 
-    other = demo.OpenAI("sk-other-0123456789", SERVER.base_url, "gpt-other")
+    other = OPENAI | {"OPENAI_API_KEY": "sk-other-0123456789", "OPENAI_MODEL": "gpt-other"}
     tenant = seed(other)
     upstream.refresh_from_db()
-    assert (str(tenant.default_model), upstream.open_token()) == ("gpt-other", other.api_key)
+    assert (str(tenant.default_model), upstream.open_token()) == (
+        "gpt-other",
+        "sk-other-0123456789",
+    )
 
     tenant = seed()
     upstream.refresh_from_db()
@@ -109,8 +127,8 @@ def test_openai_serves_the_default_model_until_it_is_gone() -> None:
 
 
 def test_local_model_serves_in_place_of_openai_until_it_is_gone() -> None:
-    seed(SERVER)
-    tenant = seed(demo.OpenAI.of(OPENAI | LOCAL))
+    seed(OPENAI)
+    tenant = seed(OPENAI | LOCAL)
     upstream = Upstream.objects.for_tenant(tenant).get(enabled=True)
     model = tenant.default_model
     assert (str(model), tenant.default_upstream) == (local_model.MODEL_ID, upstream)
@@ -119,11 +137,11 @@ def test_local_model_serves_in_place_of_openai_until_it_is_gone() -> None:
     assert (model.context_window, model.max_output) == (local_model.CONTEXT_TOKENS, 1024)
     assert Price.objects.filter(model=model).count() == 1
 
-    tenant = seed(SERVER)
+    tenant = seed(OPENAI)
     upstream = Upstream.objects.for_tenant(tenant).get(enabled=True)
     assert (str(tenant.default_model), tenant.default_upstream) == ("gpt-test", upstream)
 
-    seed(demo.OpenAI.of(LOCAL))
+    seed(LOCAL)
     tenant = seed()
     assert (str(tenant.default_model), tenant.default_upstream) == ("demo-echo", None)
     assert not Upstream.objects.for_tenant(tenant).filter(enabled=True).exists()
@@ -131,22 +149,135 @@ def test_local_model_serves_in_place_of_openai_until_it_is_gone() -> None:
 
 
 def test_local_model_seeded_twice_changes_nothing() -> None:
-    seed(demo.OpenAI.of(LOCAL))
+    seed(LOCAL)
     before = counts(), list(ConfigurationVersion.objects.values("tenant", "version"))
-    seed(demo.OpenAI.of(LOCAL))
+    seed(LOCAL)
     assert (counts(), list(ConfigurationVersion.objects.values("tenant", "version"))) == before
 
 
 def test_openai_at_an_address_that_is_not_allowed_is_refused() -> None:
     with pytest.raises(ValidationError):
-        seed(demo.OpenAI("sk-test-0123456789", "http://10.1.2.3/v1", "gpt-test"))
+        seed(OPENAI | {"OPENAI_BASE_URL": "http://10.1.2.3/v1"})
 
 
-def test_openai_of_reads_the_environment() -> None:
-    assert demo.OpenAI.of({}) is None
-    assert demo.OpenAI.of({"OPENAI_API_KEY": "k"}) == demo.OpenAI(
-        "k", "https://api.openai.com/v1", "gpt-4o-mini"
+def test_cloudflare_serves_the_default_model_until_it_is_gone() -> None:
+    tenant = seed(CLOUDFLARE)
+    upstream = Upstream.objects.for_tenant(tenant).get()
+    assert (str(tenant.default_model), tenant.default_upstream) == (LLAMA, upstream)
+    assert (upstream.kind, upstream.form, upstream.account_id, upstream.gateway_id) == (
+        "cloudflare",
+        "rest",
+        "acc1",
+        "gate_1",
     )
+    # Both are the deployment's: only without an address of its own it is sent the token.
+    assert (upstream.base_url, upstream.sealed_token) == ("", None)
+    assert Price.objects.filter(model=tenant.default_model).count() == 1
+    assert Route.objects.filter(model=tenant.default_model, tenant=None).exists()
+
+    seen = counts(), list(ConfigurationVersion.objects.values("tenant", "version"))
+    seed(CLOUDFLARE)
+    assert (counts(), list(ConfigurationVersion.objects.values("tenant", "version"))) == seen
+
+    tenant = seed(CLOUDFLARE | {"CLOUDFLARE_FORM": "workers-ai", "CLOUDFLARE_MODEL": "@cf/a/b"})
+    upstream.refresh_from_db()
+    assert (str(tenant.default_model), upstream.form) == ("@cf/a/b", "workers-ai")
+
+    tenant = seed()
+    upstream.refresh_from_db()
+    assert (str(tenant.default_model), tenant.default_upstream) == ("demo-echo", None)
+    assert not upstream.enabled
+
+
+def test_openai_comes_before_cloudflare_and_one_gives_way_to_the_other() -> None:
+    for environment, name in (
+        (CLOUDFLARE, "cloudflare"),
+        (CLOUDFLARE | OPENAI, "openai"),
+        (CLOUDFLARE, "cloudflare"),
+        (CLOUDFLARE | OPENAI | LOCAL, "local-model"),
+        (OPENAI, "openai"),
+    ):
+        tenant = seed(environment)
+        upstream = Upstream.objects.for_tenant(tenant).get(enabled=True)
+        assert (upstream.name, tenant.default_upstream) == (name, upstream)
+        assert Route.objects.filter(model=tenant.default_model, upstream=upstream).exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, ""),
+        (CLOUDFLARE, ""),
+        (OPENAI, ""),
+        (CLOUDFLARE | LOCAL, ""),
+        (
+            CLOUDFLARE | OPENAI,
+            "CLOUDFLARE_API_TOKEN is not used: OPENAI_API_KEY serves the demo tenant.",
+        ),
+        (
+            {"CLOUDFLARE_API_TOKEN": "cf-test-0123456789"},
+            (
+                "CLOUDFLARE_API_TOKEN is not used for the demo tenant:"
+                " CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_GATEWAY_ID not set."
+            ),
+        ),
+    ],
+)
+def test_command_says_what_is_set_to_no_effect(
+    environment: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    out, errors = StringIO(), StringIO()
+    call_command("seed_demo", verbosity=0, stdout=out, stderr=errors)
+    assert (errors.getvalue().strip(), out.getvalue()) == (told, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"CLOUDFLARE_FORM": "soap"}, "CLOUDFLARE_FORM: Value 'soap' is not a valid choice."),
+        (
+            {"CLOUDFLARE_BASE_URL": "http://10.1.2.3/v1"},
+            (
+                "CLOUDFLARE_BASE_URL: The address 10.1.2.3 is not public and not in"
+                " UPSTREAM_ALLOWED_NETWORKS."
+            ),
+        ),
+        (
+            {"CLOUDFLARE_GATEWAY_ID": "../x"},
+            (
+                "CLOUDFLARE_*: A Cloudflare AI Gateway needs its account id and gateway id, of"
+                " letters, digits, - and _ only."
+            ),
+        ),
+    ],
+)
+def test_command_names_the_variable_that_is_wrong(
+    change: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (CLOUDFLARE | change).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CommandError) as caught:
+        call_command("seed_demo", verbosity=0)
+    assert str(caught.value) == told
+    assert not Upstream.objects.filter(kind="cloudflare").exists()
+
+
+def test_what_serves_is_read_from_the_environment() -> None:
+    assert served.asked_for({}) is None
+    assert served.asked_for({"CLOUDFLARE_API_TOKEN": "t"}) is None
+    openai = served.asked_for({"OPENAI_API_KEY": "sk-secret"})
+    assert openai
+    assert (openai.columns["base_url"], openai.model, openai.token) == (
+        "https://api.openai.com/v1",
+        "gpt-4o-mini",
+        "sk-secret",
+    )
+    assert "sk-secret" not in repr(openai)
+    cloudflare = served.asked_for(CLOUDFLARE)
+    assert cloudflare
+    assert (cloudflare.columns["form"], cloudflare.model, cloudflare.token) == ("rest", LLAMA, "")
 
 
 def test_command_keeps_its_secrets_to_itself() -> None:

@@ -9,25 +9,30 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from gateway_project.embedded import demo, home
+from gateway_project.embedded import demo, home, served
 from tenants_app import keys
+from tenants_app.admin.refusals import in_words
 
 
 class Command(BaseCommand):
-    """Makes what is missing; changes only the upstream that OPENAI_* asks for."""
+    """Makes what is missing; changes only the upstream that the environment asks for."""
 
     help = "Make the demo tenants, models, key and admin, where they are missing."
 
     def handle(self, *args: Any, **options: Any) -> None:
         kept = home.read_secrets(settings.TOLLGATE_HOME, demo_key=keys.new_secret)
+        wanted = served.asked_for(os.environ)
         try:
             demo.seed(
                 admin_password=kept["admin_password"],
                 demo_key=kept["demo_key"],
-                openai=demo.OpenAI.of(os.environ),
+                served=wanted,
                 examples=demo.read_examples(settings.BASE_DIR / "docs" / "examples"),
             )
         except ValidationError as error:
-            raise CommandError(f"OPENAI_BASE_URL: {'; '.join(error.messages)}") from error
+            told = in_words(error)
+            raise CommandError(wanted.blame(told.message_dict) if wanted else str(told)) from error
+        if unheard := served.unheard(os.environ):
+            self.stderr.write(unheard)
         if options["verbosity"]:
             self.stdout.write("The demo data is there.")

@@ -218,7 +218,7 @@ def imported(value: Any) -> tenant_import.Plan:
 class RoundTrip(TestCase):
     """On hypothesis' own TestCase: each example is rolled back."""
 
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
     @given(acme=files("acme"), globex=files("globex"), before=files("acme"))
     def test_file_to_tables_to_file_to_tables(
         self, acme: dict[str, Any], globex: dict[str, Any], before: dict[str, Any]

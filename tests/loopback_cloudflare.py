@@ -109,6 +109,7 @@ WHOLES: Mapping[str, bytes] = {
     "cf-result-parts": envelope([{"type": "text", "text": TEXT}], usage=USAGE),
     "cf-nested": envelope({"result": {"response": TEXT}, "usage": USAGE}),
     "cf-choices": envelope(json.loads(completion())),
+    "cf-completion": envelope({"choices": [{"text": TEXT}], "usage": USAGE}),
     "cf-null-response": envelope({"response": None, "text": TEXT, "usage": USAGE}),
 }
 ERROR_FRAME = data(refusal(3040, "AiError: 3040: Capacity temporarily exceeded"))

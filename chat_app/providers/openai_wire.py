@@ -107,7 +107,9 @@ class ChunkReader:
         if not isinstance(choice, dict) or choice.get("index"):
             return
         said = choice.get(part)
-        if isinstance(said, dict) and (text := text_of(said.get("content") or said.get("refusal"))):
+        if not isinstance(said, dict):
+            said = {"content": choice.get("text")}  # as completions had it before they were chats
+        if text := text_of(said.get("content") or said.get("refusal")):
             events.append(Delta(text))
         reason = choice.get("finish_reason")
         if reason and not self.finished:

@@ -20,6 +20,7 @@ from chat_app.providers.openai_wire import ChunkReader, decode, text_of
 TEXT_FIELDS = ("response", "text", "content")
 # {"result": {"result": …}} is as deep as answers have been seen, and one more.
 MAX_LAYERS = 4
+MAX_ERRORS = 10
 
 USED_UP = Refusal(429, retryable=False)
 OUT_OF_CAPACITY = Refusal(429, retryable=True)
@@ -34,6 +35,7 @@ REFUSALS: Mapping[int, Refusal] = {
     3036: USED_UP,
     3040: OUT_OF_CAPACITY,
 }
+_CODE = re.compile(r"\d{4,5}", re.ASCII)
 # "AiError: 5007: No such model", where no field has the code.
 _CODE_IN_TEXT = re.compile(r"(?:\w{1,40}: ?)?(\d{4}): ", re.ASCII)
 
@@ -147,12 +149,11 @@ def judge(status: int, body: bytes) -> Refusal | None:
 
 def _codes(told: dict[str, Any]) -> Iterator[int]:
     errors = told.get("errors") or told.get("error")
-    for error in [*(errors if isinstance(errors, list) else [errors]), told]:
+    for error in [*(errors[:MAX_ERRORS] if isinstance(errors, list) else [errors]), told]:
         fields = error if isinstance(error, dict) else {"message": error}
-        for name in ("internalCode", "code"):
-            if str(fields.get(name)).isascii() and str(fields.get(name)).isdigit():
-                yield int(str(fields[name])[:9])
-        if isinstance(fields.get("message"), str) and (
-            named := _CODE_IN_TEXT.match(fields["message"])
-        ):
+        for code in (fields.get("internalCode"), fields.get("code")):
+            if isinstance(code, int | str) and _CODE.fullmatch(str(code)):
+                yield int(code)
+        message = fields.get("message")
+        if isinstance(message, str) and (named := _CODE_IN_TEXT.match(message)):
             yield int(named[1])

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Self
 
 from usage_app.periods import next_month
+
+MONEY_DIGITS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Sums over entries; in this order `usage_sql.SUMS` selects them. `cost` is exact."""
+    """Sums over entries; in this order `usage_sql.SUMS` selects them. Money is exact.
+
+    `cost` is what the provider takes, `credit` money alone, and `price` what the tenant pays: the
+    cost with its margin of each day, and the credit.
+    """
 
     requests: int = 0
     errors: int = 0
@@ -45,6 +51,8 @@ class Figures:
     unpriced_tokens: int = 0
     unpriced_requests: int = 0
     cost: Decimal = Decimal(0)
+    credit: Decimal = Decimal(0)
+    price: Decimal = Decimal(0)
 
     @classmethod
     def split(cls, row: Sequence[Any], groups: int) -> tuple[tuple[Any, ...], Self]:
@@ -71,7 +79,9 @@ class Figures:
 def total(figures: Iterable[Figures]) -> Figures:
     """The sum of all."""
     rows = [astuple(row) for row in figures]
-    return Figures(*(sum(column) for column in zip(*rows, strict=True))) if rows else Figures()
+    # Prices have sixteen places; Python would round a sum to 28 digits.
+    with localcontext(prec=MONEY_DIGITS):
+        return Figures(*(sum(column) for column in zip(*rows, strict=True))) if rows else Figures()
 
 
 def _share(part: int, whole: int) -> float:

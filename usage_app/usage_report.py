@@ -23,7 +23,7 @@ CSV_COLUMNS = (
     *("requests", "errors", "aborted", "expired", "attempts"),
     *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning"),
     *("tokens_total", "tokens_estimated", "tokens_unpriced", "requests_unpriced"),
-    *("cost", "currency"),
+    *("cost", "credit", "price", "currency"),
 )
 
 
@@ -132,7 +132,8 @@ def _numbers(figures: Figures) -> tuple[Any, ...]:
         *(figures.input_tokens, figures.cached_tokens, figures.cache_write_tokens),
         *(figures.output_tokens, figures.reasoning_tokens, figures.total_tokens),
         *(figures.estimated_tokens, figures.unpriced_tokens, figures.unpriced_requests),
-        *("" if cost is None else f"{cost:.10f}", settings.LEDGER_CURRENCY),
+        *("" if cost is None else f"{cost:.10f}", f"{figures.credit:.10f}"),
+        *("" if cost is None else f"{figures.price:.16f}", settings.LEDGER_CURRENCY),
     )
 
 

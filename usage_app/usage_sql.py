@@ -28,10 +28,14 @@ _OF_ENTRIES = {
     "unpriced_tokens": "coalesce(sum(e.total_tokens) FILTER (WHERE e.cost IS NULL), 0)::bigint",
     "unpriced_requests": "count(*) FILTER (WHERE e.kind = 'usage' AND e.cost IS NULL)",
     "cost": "coalesce(sum(e.cost), 0)",
+    "credit": "coalesce(sum(e.credit), 0)",
 }
-SUMS = tuple(_OF_ENTRIES)
+_MONEY = ("cost", "credit")
+_STORED = tuple(_OF_ENTRIES)
+# The price is never stored: margins may still change for days that are not closed.
+SUMS = (*_STORED, "price")
 _HISTOGRAMS = ("latency_histogram", "ttft_histogram")
-_COLUMNS = ", ".join(("api_key_id", "model", *SUMS, *_HISTOGRAMS))
+_COLUMNS = ", ".join(("cost_center", "api_key_id", "model", *_STORED, *_HISTOGRAMS))
 
 
 def _histogram_of_entries(bucket: str) -> str:
@@ -45,11 +49,11 @@ def _histogram_of_rows(column: str) -> str:
 
 
 def _sum_of_rows(column: str) -> str:
-    return f"sum(r.{column})" if column == "cost" else f"sum(r.{column})::bigint"
+    return f"sum(r.{column})" if column in _MONEY else f"sum(r.{column})::bigint"
 
 
 _ENTRY_SUMS = ", ".join(f"{sql} AS {name}" for name, sql in _OF_ENTRIES.items())
-_ROW_SUMS = ", ".join(f"{_sum_of_rows(name)} AS {name}" for name in SUMS)
+_ROW_SUMS = ", ".join(f"{_sum_of_rows(name)} AS {name}" for name in _STORED)
 
 # How long an answer took is told of answers alone: a failure or a hang-up would flatter the figure.
 # OFFSET 0 keeps the planner from evaluating each bucket once for every counter.
@@ -70,9 +74,9 @@ CLEAR_DAY = "DELETE FROM usage_app_dailyusage WHERE tenant_id = %(tenant_id)s AN
 
 FILL_DAY = f"""
 INSERT INTO usage_app_dailyusage (tenant_id, day, {_COLUMNS})
-SELECT e.tenant_id, e.local_day, e.api_key_id, e.model, {_OF_GROUP}
+SELECT e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model, {_OF_GROUP}
 FROM ({_BUCKETED} WHERE e.tenant_id = %(tenant_id)s AND e.local_day = %(day)s OFFSET 0) e
-GROUP BY e.tenant_id, e.local_day, e.api_key_id, e.model
+GROUP BY e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model
 """
 
 CLEAR_HOURS = """
@@ -82,11 +86,11 @@ WHERE tenant_id = %(tenant_id)s AND hour >= %(first_hour)s AND hour < %(end_hour
 
 FILL_HOURS = f"""
 INSERT INTO usage_app_hourlyusage (tenant_id, hour, {_COLUMNS})
-SELECT e.tenant_id, date_trunc('hour', e.created_at, 'UTC') AS hour, e.api_key_id, e.model,
-    {_OF_GROUP}
+SELECT e.tenant_id, date_trunc('hour', e.created_at, 'UTC') AS hour, e.cost_center, e.api_key_id,
+    e.model, {_OF_GROUP}
 FROM ({_BUCKETED} WHERE e.tenant_id = %(tenant_id)s
     AND e.created_at >= %(first_hour)s AND e.created_at < %(end_hour)s OFFSET 0) e
-GROUP BY e.tenant_id, hour, e.api_key_id, e.model
+GROUP BY e.tenant_id, hour, e.cost_center, e.api_key_id, e.model
 """
 
 CLEAR_MONTH = (
@@ -95,11 +99,11 @@ CLEAR_MONTH = (
 
 FILL_MONTH = f"""
 INSERT INTO usage_app_monthlyusage (tenant_id, month, {_COLUMNS})
-SELECT r.tenant_id, %(month)s, r.api_key_id, r.model, {_ROW_SUMS},
+SELECT r.tenant_id, %(month)s, r.cost_center, r.api_key_id, r.model, {_ROW_SUMS},
     {", ".join(map(_histogram_of_rows, _HISTOGRAMS))}
 FROM usage_app_dailyusage r
 WHERE r.tenant_id = %(tenant_id)s AND r.day >= %(month)s AND r.day < %(next_month)s
-GROUP BY r.tenant_id, r.api_key_id, r.model
+GROUP BY r.tenant_id, r.cost_center, r.api_key_id, r.model
 """
 
 # Every transaction that may still write an entry began at or after this instant, and an entry is
@@ -127,8 +131,8 @@ MARK = "SELECT coalesce(max(settled_before), '-infinity')::text FROM usage_app_r
 
 
 def usage(groups: Sequence[str], *, one_tenant: bool = False, one_key: bool = False) -> str:
-    """A statement that adds usage up by `groups`, of (tenant_id, day, api_key_id, model), over the
-    local days `first` to `last`; exact at any moment.
+    """A statement that adds usage up by `groups`, of (tenant_id, day, cost_center, api_key_id,
+    model), over the local days `first` to `last`; exact at any moment.
 
     Days in which nothing was settled `since` the roll-ups' mark come from DailyUsage, all others
     from their entries. `since` must be read before, not within, the statement that uses it: an old
@@ -143,17 +147,25 @@ WITH fresh AS MATERIALIZED (
     WHERE e.settled_at >= %(since)s::timestamptz
         AND e.local_day BETWEEN %(first)s AND %(last)s {tenant.format("e")}
 ), r AS (
-    SELECT d.tenant_id, d.day, d.api_key_id, d.model, {", ".join(SUMS)}
+    SELECT d.tenant_id, d.day, d.cost_center, d.api_key_id, d.model, {", ".join(_STORED)}
     FROM usage_app_dailyusage d
     WHERE d.day BETWEEN %(first)s AND %(last)s {tenant.format("d")} {key.format("d")}
         AND NOT EXISTS (
             SELECT 1 FROM fresh f WHERE f.tenant_id = d.tenant_id AND f.local_day = d.day)
     UNION ALL
-    SELECT e.tenant_id, e.local_day, e.api_key_id, e.model, {_ENTRY_SUMS}
+    SELECT e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model, {_ENTRY_SUMS}
     FROM fresh f
     JOIN usage_app_ledgerentry e ON e.tenant_id = f.tenant_id AND e.local_day = f.local_day
     WHERE true {key.format("e")}
-    GROUP BY e.tenant_id, e.local_day, e.api_key_id, e.model
+    GROUP BY e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model
+), m AS (
+    SELECT tenant_id, valid_from, percent,
+        lead(valid_from) OVER (PARTITION BY tenant_id ORDER BY valid_from) AS valid_to
+    FROM usage_app_margin
 )
-SELECT {columns}, {_ROW_SUMS} FROM r GROUP BY {columns} ORDER BY {columns}
+SELECT {columns}, {_ROW_SUMS},
+    sum(r.cost * (1 + coalesce(m.percent, 0) * 0.01) + r.credit) AS price
+FROM r LEFT JOIN m ON m.tenant_id = r.tenant_id AND r.day >= m.valid_from
+    AND (m.valid_to IS NULL OR r.day < m.valid_to)
+GROUP BY {columns} ORDER BY {columns}
 """

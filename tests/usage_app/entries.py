@@ -1,6 +1,7 @@
 """Rows of the books for tests: entries, holds, processes and windows, written directly."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -56,6 +57,13 @@ def make_correction(entry: LedgerEntry, **fields: Any) -> LedgerEntry:
         **fields,
     }
     return make_entry(entry.tenant, **given)
+
+
+def make_credit(tenant: Tenant, **fields: Any) -> LedgerEntry:
+    """Money alone: a credit of 1 in the tenant's favour, unless told."""
+    nothing = {"input_tokens": 0, "output_tokens": 0, "held_tokens": 0, "cost": 0, "attempts": []}
+    given = {"kind": "credit", "reason": "goodwill", "author": "finance", "model": ""}
+    return make_entry(tenant, **{**nothing, **given, "credit": Decimal(-1), **fields})
 
 
 def make_process(*, silent_for: timedelta = timedelta(0)) -> GatewayProcess:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 from uuid import uuid4
 
@@ -14,15 +14,15 @@ from pytest_django import DjangoAssertNumQueries
 
 from tenants_app.models import Tenant
 from tests.factories import make_tenant
-from tests.usage_app.entries import make_correction, make_entry
+from tests.usage_app.entries import make_correction, make_credit, make_entry
 from usage_app import rollups, selectors
-from usage_app.figures import Figures, Span, total
-from usage_app.models import DailyUsage, LedgerEntry
+from usage_app.figures import MONEY_DIGITS, Figures, Span, total
+from usage_app.models import DailyUsage, LedgerEntry, Margin
 
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))
 NOON = datetime(2026, 3, 14, 12, 30, tzinfo=UTC)
 NOTHING = timedelta(0)
-EVERYTHING = ("tenant_id", "day", "api_key_id", "model")
+EVERYTHING = ("tenant_id", "day", "cost_center", "api_key_id", "model")
 
 Group = tuple[Any, ...]
 
@@ -31,13 +31,24 @@ def sums_of_entries(span: Span) -> dict[Group, Figures]:
     """What the report must show, added up in Python."""
     found: dict[Group, Figures] = defaultdict(Figures)
     for entry in LedgerEntry.objects.filter(local_day__range=(span.first, span.last)):
-        group = (entry.tenant_id, entry.local_day, entry.api_key_id, entry.model)
+        day, center = entry.local_day, entry.cost_center
+        group = (entry.tenant_id, day, center, entry.api_key_id, entry.model)
         found[group] = total([found[group], figures_of(entry)])
     return found
 
 
+def margin_of(entry: LedgerEntry) -> Decimal:
+    """The margin of the entry's day, in percent."""
+    margins = Margin.objects.filter(tenant=entry.tenant, valid_from__lte=entry.local_day)
+    newest = margins.order_by("-valid_from").first()
+    return newest.percent if newest else Decimal(0)
+
+
 def figures_of(entry: LedgerEntry) -> Figures:
     usage, unpriced = entry.kind == "usage", entry.cost is None
+    cost, credit = entry.cost or Decimal(0), entry.credit or Decimal(0)
+    with localcontext(prec=MONEY_DIGITS):
+        price = cost + cost * margin_of(entry) / 100 + credit
     return Figures(
         requests=usage,
         errors=usage and entry.outcome == "error",
@@ -53,7 +64,9 @@ def figures_of(entry: LedgerEntry) -> Figures:
         estimated_tokens=entry.total_tokens * (entry.usage_source != "provider"),
         unpriced_tokens=entry.total_tokens * unpriced,
         unpriced_requests=usage and unpriced,
-        cost=entry.cost or Decimal(0),
+        cost=cost,
+        credit=credit,
+        price=price,
     )
 
 
@@ -78,6 +91,37 @@ def test_late_correction_of_a_closed_day_shows_at_once(db: None) -> None:
     make_correction(entry, input_tokens=0, output_tokens=0, cost=Decimal("-2.9999999999"))
     ((_, figures),) = selectors.usage(["tenant_id"], MARCH)
     assert (figures.requests, figures.cost) == (1, Decimal("0.0000000001"))
+
+
+def test_price_is_the_cost_with_the_margin_of_its_day_and_the_credit(db: None) -> None:
+    tenant = make_tenant()
+    Margin.objects.create(tenant=tenant, valid_from=NOON.date(), percent=Decimal("12.5"))
+    Margin.objects.create(
+        tenant=tenant, valid_from=NOON.date() + timedelta(days=1), percent=Decimal(-50)
+    )
+    for days in (-1, 0, 1):
+        make_entry(tenant, created_at=NOON + timedelta(days=days), cost=Decimal("0.0000000008"))
+    make_credit(tenant, created_at=NOON, credit=Decimal("-0.0000000003"))
+    for _ in range(2):
+        ((_, figures),) = selectors.usage(["tenant_id"], MARCH)
+        assert (figures.cost, figures.credit) == (Decimal("2.4E-9"), Decimal("-3E-10"))
+        assert figures.price == Decimal("8E-10") + Decimal("9E-10") + Decimal("4E-10") - Decimal(
+            "3E-10"
+        )
+        rollups.roll_up_new(margin=NOTHING)
+
+
+def test_cost_centres_are_kept_apart(db: None) -> None:
+    tenant = make_tenant()
+    for center in ("", "research", "research"):
+        make_entry(tenant, created_at=NOON, cost_center=center)
+    for _ in range(2):
+        centers = selectors.usage(["cost_center"], MARCH)
+        assert [(center, sums.requests) for (center,), sums in centers] == [
+            ("", 1),
+            ("research", 2),
+        ]
+        rollups.roll_up_new(margin=NOTHING)
 
 
 def test_tenant_sees_only_its_own(db: None) -> None:
@@ -141,6 +185,7 @@ ENTRY = st.fixed_dictionaries(
     {
         "created_at": st.sampled_from(SPOTS),
         "model": st.sampled_from(["a", "b"]),
+        "cost_center": st.sampled_from(["", "research"]),
         "input_tokens": st.integers(0, 10**9),
         "cached_tokens": st.integers(0, 10),
         "cost": COSTS,
@@ -157,9 +202,22 @@ CORRECTION = st.fixed_dictionaries(
         "kind": st.sampled_from(["correction", "adjustment"]),
     }
 )
+CREDIT = st.fixed_dictionaries(
+    {
+        "kind": st.just("credit"),
+        "created_at": st.sampled_from(SPOTS),
+        "credit": st.decimals(-(10**9), 10**9, places=10),
+    }
+)
+MARGIN = st.fixed_dictionaries(
+    {
+        "valid_from": st.sampled_from(SPOTS).map(datetime.date),
+        "percent": st.decimals(-100, 9999, places=4),
+    }
+)
 WHO = st.integers(0, 1)
 STEPS = st.lists(
-    st.tuples(WHO, ENTRY | CORRECTION) | st.just("new") | st.just("recent"),
+    st.tuples(WHO, ENTRY | CORRECTION | CREDIT | MARGIN) | st.just("new") | st.just("recent"),
     min_size=1,
     max_size=10,
 )
@@ -190,7 +248,13 @@ class AnyMoment(TestCase):
         self, step: Any, tenants: list[Tenant], written: dict[int, list[LedgerEntry]]
     ) -> None:
         who, fields = step
-        if "kind" not in fields:
+        if "percent" in fields:
+            percent = {"percent": fields["percent"]}
+            start = fields["valid_from"]
+            Margin.objects.update_or_create(percent, tenant=tenants[who], valid_from=start)
+        elif fields.get("kind") == "credit":
+            make_credit(tenants[who], **fields)
+        elif "kind" not in fields:
             written[who].append(make_entry(tenants[who], **fields))
         elif written[who]:
             make_correction(written[who][0], **fields)

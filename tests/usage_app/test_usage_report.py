@@ -59,7 +59,7 @@ def as_figures(row: dict[str, str]) -> Figures:
     """A line of the CSV, read back."""
     first, last = report.CSV_COLUMNS.index("requests"), report.CSV_COLUMNS.index("cost")
     counts: list[Any] = [int(row[name]) for name in report.CSV_COLUMNS[first:last]]
-    return Figures(*[*counts, Decimal(row["cost"] or 0)])
+    return Figures(*counts, *(Decimal(row[name] or 0) for name in ("cost", "credit", "price")))
 
 
 def test_page_is_for_staff_who_may_view_the_ledger(client: Client, acme: Tenant) -> None:
@@ -142,10 +142,13 @@ def test_csv_has_a_line_for_each_tenant_key_and_model(finance: Client, acme: Ten
     response = finance.get(f"{URL}&format=csv")
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert response.headers["content-disposition"] == 'attachment; filename="usage-2026-03.csv"'
+    # Cost, credit, price and currency.
+    known = "0.0000012300,0.0000000000,0.0000012300000000,USD"
+    unknown = ",0.0000000000,,USD"
     assert b"".join(body_of(response)).decode().splitlines() == [
         ",".join(report.CSV_COLUMNS),
-        f"2026-03,acme,Acme,{key.id},{key},demo-echo,1,0,0,0,1,10,2,0,5,0,15,0,0,0,0.0000012300,USD",
-        "2026-03,acme,Acme,,without a key,demo-echo,1,0,0,0,1,10,0,0,5,0,15,0,15,1,,USD",
+        f"2026-03,acme,Acme,{key.id},{key},demo-echo,1,0,0,0,1,10,2,0,5,0,15,0,0,0,{known}",
+        f"2026-03,acme,Acme,,without a key,demo-echo,1,0,0,0,1,10,0,0,5,0,15,0,15,1,{unknown}",
     ]
 
 

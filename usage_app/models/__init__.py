@@ -7,7 +7,7 @@ from usage_app.models.books import (
     Reservation,
     UsageWindow,
 )
-from usage_app.models.prices import Price
+from usage_app.models.prices import Margin, Price
 from usage_app.models.rollups import (
     DailyUsage,
     HourlyUsage,
@@ -21,6 +21,7 @@ __all__ = [
     "GatewayProcess",
     "HourlyUsage",
     "LedgerEntry",
+    "Margin",
     "MonthlyUsage",
     "Price",
     "RateBucket",

@@ -193,6 +193,7 @@ class LedgerEntry(Charge):
         USAGE = "usage"
         ADJUSTMENT = "adjustment"
         CORRECTION = "correction"
+        CREDIT = "credit"
 
     class Outcome(models.TextChoices):
         OK = "ok"
@@ -219,6 +220,12 @@ class LedgerEntry(Charge):
     total_tokens = models.BigIntegerField()
     overrun_tokens = models.BigIntegerField(help_text="Tokens used beyond what was held.")
     cost = models.DecimalField(**MONEY, null=True, help_text="Empty: no price was known.")
+    credit = models.DecimalField(
+        **MONEY,
+        null=True,
+        blank=True,
+        help_text="Money alone, added to the tenant's price as it is; negative in its favour.",
+    )
     usage_source = models.CharField(max_length=10, choices=UsageSource.choices)
     outcome = models.CharField(max_length=10, choices=Outcome.choices)
     error_code = models.CharField(max_length=40, blank=True)
@@ -261,12 +268,26 @@ class LedgerEntry(Charge):
                 name="entry_total_is_input_plus_output",
             ),
             models.CheckConstraint(
-                condition=Q(kind="usage", corrects__isnull=True)
-                | (~Q(kind="usage") & Q(corrects__isnull=False)),
+                condition=Q(kind__in=["usage", "credit"], corrects__isnull=True)
+                | Q(kind__in=["adjustment", "correction"], corrects__isnull=False),
                 name="entry_names_what_it_corrects",
             ),
             models.CheckConstraint(
-                condition=~Q(kind="correction") | (~Q(reason="") & ~Q(author="")),
+                condition=Q(kind__in=["usage", "adjustment"]) | (~Q(reason="") & ~Q(author="")),
                 name="correction_has_reason_and_author",
+            ),
+            models.CheckConstraint(
+                condition=(~Q(kind="credit") & Q(credit__isnull=True))
+                | Q(
+                    kind="credit",
+                    credit__isnull=False,
+                    cost=0,
+                    input_tokens=0,
+                    cached_tokens=0,
+                    cache_write_tokens=0,
+                    output_tokens=0,
+                    reasoning_tokens=0,
+                ),
+                name="credit_is_money_alone",
             ),
         )

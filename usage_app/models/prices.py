@@ -1,11 +1,12 @@
-"""The price book. Prices are superseded by later ones; the ledger keeps which one an entry was
-charged at.
+"""The price book: what models cost, and what tenants pay on top. Prices are superseded by later
+ones; the ledger keeps which one an entry was charged at.
 """
 
 from django.db import models
 from django.db.models import Q
 
-from tenants_app.models import Model
+from tenants_app.models import Model, Tenant
+from tenants_app.models.querysets import TenantOwned
 
 
 class Price(models.Model):
@@ -38,3 +39,31 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} from {self.valid_from:%Y-%m-%d}"
+
+
+class Margin(models.Model):
+    """What a tenant pays on top of the cost, in percent, from one of its calendar days on.
+
+    A day has one margin, so that sums of days can be priced exactly.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="margins")
+    valid_from = models.DateField(help_text="The tenant's calendar day.")
+    percent = models.DecimalField(max_digits=8, decimal_places=4)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantOwned.as_manager()
+
+    class Meta:
+        ordering = ("tenant", "-valid_from")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["tenant", "valid_from"], name="margin_is_one_per_tenant_and_start"
+            ),
+            models.CheckConstraint(
+                condition=Q(percent__gte=-100), name="margin_takes_no_more_than_all"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.percent.normalize():f} % from {self.valid_from}"

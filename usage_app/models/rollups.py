@@ -38,12 +38,13 @@ class RefusalCount(models.Model):
 
 
 class UsageRollup(models.Model):
-    """Sums of ledger entries of one tenant, key and model over one period; re-made whole from the
-    entries, never edited.
+    """Sums of ledger entries of one tenant, cost centre, key and model over one period; re-made
+    whole from the entries, never edited.
     """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="+")
+    cost_center = models.CharField(max_length=100, blank=True, db_default="")
     model = models.CharField(max_length=200)
     requests = models.BigIntegerField()
     errors = models.BigIntegerField()
@@ -60,6 +61,7 @@ class UsageRollup(models.Model):
     unpriced_tokens = models.BigIntegerField(help_text="Of the total, without a known price.")
     unpriced_requests = models.BigIntegerField()
     cost = models.DecimalField(**MONEY)
+    credit = models.DecimalField(**MONEY, db_default=0)
     latency_histogram = ArrayField(models.BigIntegerField())
     ttft_histogram = ArrayField(models.BigIntegerField())
 
@@ -79,7 +81,7 @@ class HourlyUsage(UsageRollup):
         verbose_name_plural = "hourly usage"
         constraints = (
             models.UniqueConstraint(
-                fields=["tenant", "hour", "api_key", "model"],
+                fields=["tenant", "hour", "cost_center", "api_key", "model"],
                 nulls_distinct=False,
                 name="hourly_usage_is_one_row_per_group",
             ),
@@ -94,7 +96,7 @@ class DailyUsage(UsageRollup):
         indexes = (models.Index(fields=["day"], name="daily_usage_day"),)
         constraints = (
             models.UniqueConstraint(
-                fields=["tenant", "day", "api_key", "model"],
+                fields=["tenant", "day", "cost_center", "api_key", "model"],
                 nulls_distinct=False,
                 name="daily_usage_is_one_row_per_group",
             ),
@@ -108,7 +110,7 @@ class MonthlyUsage(UsageRollup):
         verbose_name_plural = "monthly usage"
         constraints = (
             models.UniqueConstraint(
-                fields=["tenant", "month", "api_key", "model"],
+                fields=["tenant", "month", "cost_center", "api_key", "model"],
                 nulls_distinct=False,
                 name="monthly_usage_is_one_row_per_group",
             ),

@@ -1,7 +1,7 @@
 """Tenants as files: JSON into frozen values, with everything that is wrong told by its path. PURE.
 
 What a file leaves out is left as it is: what it makes of a tenant is for `tenant_state`, writing
-that for `tenant_import`. Bounds are those of the tables.
+that for `tenant_writes`. Bounds are those of the tables.
 """
 
 from __future__ import annotations

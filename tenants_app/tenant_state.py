@@ -1,6 +1,6 @@
 """What a tenant is, as far as files tell it; what a file makes of it; and the difference. PURE.
 
-`tenant_rows` reads it from the tables, `tenant_import` writes it there, `tenant_export` makes a
+`tenant_rows` reads it from the tables, `tenant_writes` writes it there, `tenant_export` makes a
 file of it.
 """
 

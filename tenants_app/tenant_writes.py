@@ -1,4 +1,4 @@
-"""Writes planned tenants, all of them in the same number of statements. Only `tenant_import` asks.
+"""Applies a plan of `tenant_plan`: writes all of its tenants in the same number of statements.
 
 Rows that go are deleted before any is made, so that a host may move from one tenant to another.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.utils import timezone
@@ -23,10 +23,8 @@ from tenants_app.models import (
     TenantHost,
     Upstream,
 )
+from tenants_app.tenant_plan import Plan, TenantPlan
 from tenants_app.tenant_rows import ALLOWED, ROW_COLUMNS, Rows
-
-if TYPE_CHECKING:
-    from tenants_app.tenant_import import Plan, TenantPlan
 
 BATCH: Final = 500
 
@@ -71,8 +69,10 @@ class _Writes:
             done.clear()
 
 
-def write(plan: Plan) -> None:
-    """All tenants that change, in the transaction that locks them."""
+def apply(plan: Plan) -> None:
+    """Write a plan that has no problems, in the transaction that it was made in."""
+    if plan.problems:
+        raise ValueError("A plan with problems is not applied.")
     changing = [one for one in plan.tenants if one.changes]
     models = _models(plan, changing)
     writes = _Writes()

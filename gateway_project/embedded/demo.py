@@ -17,7 +17,7 @@ from django.db import transaction
 from chat_app.providers.demo import DEMO_MODELS
 from gateway_project.embedded import local_model
 from gateway_project.embedded.served import UPSTREAMS, Served
-from tenants_app import keys, tenant_files, tenant_import
+from tenants_app import keys, tenant_files, tenant_plan, tenant_writes
 from tenants_app.models import ApiKey, Budget, Model, Route, Tenant, Upstream
 from tenants_app.models.catalogue import validate_base_url
 from tenants_app.tenant_files import TenantFile
@@ -181,6 +181,6 @@ def _example_tenants(examples: tuple[TenantFile, ...], demo: Upstream) -> None:
         for public_id in (example.chat, *(example.fallbacks or ()), *(example.allowed or ())):
             _model(public_id, demo)
     if new:
-        tenant_import.apply(tenant_import.plan(new, kind=Upstream.Kind.DEMO))
+        tenant_writes.apply(tenant_plan.plan(new, kind=Upstream.Kind.DEMO))
         own = Route.objects.filter(tenant__slug__in=[example.slug for example in new])
         own.update(upstream_model=DEFAULT_MODEL)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from tenants_app import keys, tenant_export, tenant_files, tenant_import
+from tenants_app import keys, tenant_export, tenant_files, tenant_plan, tenant_writes
 from tenants_app.models import ApiKey, Model, Tenant
 from tests.factories import make_key, make_model, make_tenant, make_upstream
 from tests.tenants_app.files import full_file, run, run_export, run_import, tenant_file
@@ -206,12 +206,12 @@ def files(draw: Any, slug: str) -> dict[str, Any]:
     return file
 
 
-def imported(value: Any) -> tenant_import.Plan:
+def imported(value: Any) -> tenant_plan.Plan:
     parsed = tenant_files.parse(json.dumps(value).encode())
     assert parsed.problems == ()
-    plan = tenant_import.plan(parsed.tenants)
+    plan = tenant_plan.plan(parsed.tenants)
     assert plan.problems == ()
-    tenant_import.apply(plan)
+    tenant_writes.apply(plan)
     return plan
 
 

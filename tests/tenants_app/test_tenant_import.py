@@ -18,7 +18,7 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from tenants_app import keys, tenant_files, tenant_import
+from tenants_app import keys, tenant_files, tenant_plan, tenant_writes
 from tenants_app.models import (
     ApiKey,
     Budget,
@@ -417,7 +417,7 @@ def test_two_imports_at_once_leave_what_one_leaves(tmp_path: Path) -> None:
 def queries_of(files: list[dict[str, Any]]) -> int:
     parsed = tenant_files.parse(json.dumps(files).encode())
     with transaction.atomic(), CaptureQueriesContext(connection) as captured:
-        tenant_import.apply(tenant_import.plan(parsed.tenants))
+        tenant_writes.apply(tenant_plan.plan(parsed.tenants))
     return len(captured)
 
 

@@ -1,4 +1,4 @@
-"""Imports tenants from a JSON file; `tenant_import` does it, this tells of it."""
+"""Imports tenants from a JSON file; `tenant_plan` and `tenant_writes` do it, this tells of it."""
 
 import sys
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ import pghistory
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
-from tenants_app import tenant_files, tenant_import
+from tenants_app import tenant_files, tenant_plan, tenant_writes
 from tenants_app.admin.refusals import sentence
 from tenants_app.strict_json import Finding
-from tenants_app.tenant_import import Plan
+from tenants_app.tenant_plan import Plan
 
 SIZE_MAX: Final = 20 * 1024 * 1024
 
@@ -47,11 +47,11 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def _import(self, files: Iterable[tenant_files.TenantFile], *, dry_run: bool) -> Plan:
-        plan = tenant_import.plan(files)
+        plan = tenant_plan.plan(files)
         self._tell(plan.warnings, "warning: ")
         self._refuse(plan.problems)
         if not dry_run:
-            tenant_import.apply(plan)
+            tenant_writes.apply(plan)
         return plan
 
     def _refuse(self, problems: tuple[Finding, ...]) -> None:

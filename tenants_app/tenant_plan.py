@@ -1,7 +1,6 @@
-"""Imports tenant files: `plan` says what would change and what is in the way, `apply` writes it.
+"""What importing tenant files would change, and what is in the way.
 
-Both in the caller's one transaction: the plan's locks make it true until it is applied. How rows
-are written is `tenant_writes`'.
+A plan's locks make it true until the caller's transaction ends; in it `tenant_writes` applies it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Final
 
 from django.db import IntegrityError, connection, transaction
 
-from tenants_app import keys, tenant_rows, tenant_writes
+from tenants_app import keys, tenant_rows
 from tenants_app.key_files import KeyFile
 from tenants_app.models import ApiKey, Model, Tenant, TenantHost, Upstream
 from tenants_app.strict_json import Finding, Findings
@@ -69,48 +68,41 @@ def plan(files: Iterable[TenantFile], *, kind: str = Upstream.Kind.CLOUDFLARE) -
     files = tuple(files)
     with connection.cursor() as cursor:
         cursor.execute(LOCK)
-    made = _Planning(tenant_rows.read([file.slug for file in files], lock=True))
-    made.digests = {file.slug: _by_digest(file, made.findings) for file in files}
-    _look_for_others_hosts(files, made)
-    _look_for_others_keys(made)
-    tenants = [_plan_tenant(file, made, kind) for file in files]
-    _look_for_frozen_time_zones(tenants, made.findings)
+    planning = _Planning(tenant_rows.read([file.slug for file in files], lock=True))
+    planning.digests = {file.slug: _by_digest(file, planning.findings) for file in files}
+    _look_for_others_hosts(files, planning)
+    _look_for_others_keys(planning)
+    tenants = [_plan_tenant(file, planning, kind) for file in files]
+    _look_for_frozen_time_zones(tenants, planning.findings)
     return Plan(
         tenants=tuple(tenants),
         new_models=_new_models(tenants),
-        problems=tuple(made.findings.problems),
-        warnings=tuple(made.findings.warnings),
+        problems=tuple(planning.findings.problems),
+        warnings=tuple(planning.findings.warnings),
         kind=kind,
     )
 
 
-def apply(made: Plan) -> None:
-    """Write a plan that has no problems, in the transaction that it was made in."""
-    if made.problems:
-        raise ValueError("A plan with problems is not applied.")
-    tenant_writes.write(made)
-
-
-def _plan_tenant(file: TenantFile, made: _Planning, kind: str) -> TenantPlan:
-    rows = made.rows.get(file.slug)
+def _plan_tenant(file: TenantFile, planning: _Planning, kind: str) -> TenantPlan:
+    rows = planning.rows.get(file.slug)
     if rows is None:
         blank = Tenant(slug=file.slug, name=file.slug)
         defaults = {column: getattr(blank, column) for column in ROW_COLUMNS}
         have, base = TenantState(file.slug, {}), TenantState(file.slug, defaults)
     else:
         have = base = rows.state()
-        _look_at_gateway(file, rows, kind, made.findings)
-    want = after(base, file, made.digests[file.slug])
+        _look_at_gateway(file, rows, kind, planning.findings)
+    want = after(base, file, planning.digests[file.slug])
     why = allow_list_problem(
         want.chat, is_on=want.columns["allow_list_enabled"], allowed=want.allowed
     )
     if why:
-        made.findings.problem(file.below("allowedModels"), why)
+        planning.findings.problem(file.below("allowedModels"), why)
     elif want.columns["allow_list_enabled"]:
         for model in want.fallbacks:
             if model not in want.allowed:
                 text = f"{model} is not on the allow-list, so it is passed over"
-                made.findings.warn(file.below("aiModels.fallback"), text)
+                planning.findings.warn(file.below("aiModels.fallback"), text)
     return TenantPlan(file, rows, have, want, tuple(changes(have, want)))
 
 
@@ -124,37 +116,37 @@ def _by_digest(file: TenantFile, findings: Findings) -> dict[bytes, KeyFile]:
     return found
 
 
-def _look_for_others_hosts(files: Iterable[TenantFile], made: _Planning) -> None:
+def _look_for_others_hosts(files: Iterable[TenantFile], planning: _Planning) -> None:
     """A host may come from another tenant only if the same file takes it away there."""
     wanted = {host: (file, path) for file in files for host, path in (file.hosts or {}).items()}
     given_up = {
         host
         for file in files
-        if file.hosts is not None and file.slug in made.rows
-        for host in made.rows[file.slug].hosts
+        if file.hosts is not None and file.slug in planning.rows
+        for host in planning.rows[file.slug].hosts
         if host not in file.hosts
     }
     for row in TenantHost.objects.filter(host__in=wanted).select_related("tenant"):
         file, path = wanted[row.host]
         if row.tenant.slug != file.slug and row.host not in given_up:
-            made.findings.problem(path, f"belongs to the tenant {row.tenant.slug} already")
+            planning.findings.problem(path, f"belongs to the tenant {row.tenant.slug} already")
 
 
-def _look_for_others_keys(made: _Planning) -> None:
+def _look_for_others_keys(planning: _Planning) -> None:
     wanted: dict[bytes, tuple[str, KeyFile]] = {}
-    for slug, own in made.digests.items():
+    for slug, own in planning.digests.items():
         for digest, key in own.items():
             if digest in wanted:
-                made.findings.problem(key.path, f"is the same key as {wanted[digest][1].path}")
+                planning.findings.problem(key.path, f"is the same key as {wanted[digest][1].path}")
             wanted[digest] = slug, key
     for row in ApiKey.objects.filter(digest__in=wanted).select_related("tenant"):
         digest = bytes(row.digest)
         slug, key = wanted[digest]
         if row.tenant.slug != slug:
-            made.findings.problem(key.path, f"is a key of the tenant {row.tenant.slug} already")
+            planning.findings.problem(key.path, f"is a key of the tenant {row.tenant.slug} already")
         elif row.revoked_at is not None:
-            del made.digests[slug][digest]
-            made.findings.warn(key.path, "was revoked here, and stays so")
+            del planning.digests[slug][digest]
+            planning.findings.warn(key.path, "was revoked here, and stays so")
 
 
 def _look_at_gateway(file: TenantFile, rows: Rows, kind: str, findings: Findings) -> None:

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from tenants_app.strict_json import Bad, Reader, matching, one_of, whole
 
-Metric = Literal["requests", "tokens", "cost"]
 Scope = tuple[str, str]  # metric and period
 
 DAILY: Final[Scope] = ("tokens", "day")

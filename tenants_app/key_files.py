@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tenants_app.budget_files import Allowance, Scope, read_budgets
-from tenants_app.key_form import importable
+from tenants_app.key_format import importable
 from tenants_app.strict_json import Bad, Findings, Reader, matching, text
 
 DIGEST: Final = "hmac-sha256:"

@@ -1,7 +1,7 @@
 """API keys: issuing, rotating and revoking them (sync), and recognising a request's caller.
 
 The database holds only a key's HMAC-SHA256 under the server's pepper. What a key looks like is
-`key_form`'s.
+`key_format`'s.
 """
 
 import hmac
@@ -24,7 +24,7 @@ from tenants_app.errors import (
     TollgateError,
     Unauthorized,
 )
-from tenants_app.key_form import (
+from tenants_app.key_format import (
     SHOWN_CHARACTERS,
     importable,
     new_secret,

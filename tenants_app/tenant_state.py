@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from tenants_app.budget_files import NAMED, Allowance, Scope, shown_limit
 from tenants_app.key_files import KeyFile
-from tenants_app.key_form import DEFAULT_SCOPES, SHOWN_CHARACTERS
+from tenants_app.key_format import DEFAULT_SCOPES, SHOWN_CHARACTERS
 from tenants_app.tenant_files import COLUMNS, Gateway, TenantFile
 
 NEW_KEY: Final = "imported"

@@ -8,7 +8,7 @@ from django.db.models import F, Func
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from tenants_app.key_form import DEFAULT_SCOPES
+from tenants_app.key_format import DEFAULT_SCOPES
 from tenants_app.models.querysets import TenantOwned
 from tenants_app.models.tenants import Tenant
 

@@ -29,7 +29,7 @@ PURE = (
     "chat_app/sse.py",
     "chat_app/tokens.py",
     "tenants_app/networks.py",
-    "tenants_app/key_form.py",
+    "tenants_app/key_format.py",
     "tenants_app/strict_json.py",
     "tenants_app/budget_files.py",
     "tenants_app/key_files.py",

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from tenants_app import directory, keys
 from tenants_app.errors import TenantMismatch, TenantSuspended, TollgateError, Unauthorized
-from tenants_app.key_form import BASE62
+from tenants_app.key_format import BASE62
 from tenants_app.key_uses import flush_uses, note_use
 from tenants_app.models import ApiKey, ApiKeyUse, Tenant, TenantHost
 from tenants_app.snapshots import Caller

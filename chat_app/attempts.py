@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from chat_app.providers.base import Answer, ProviderError
@@ -36,49 +36,49 @@ class Attempt:
             **self.notes,
         }
 
+    @classmethod
+    def answered(cls, candidate: Candidate, answer: Answer, latency_ms: int) -> Self:
+        """The candidate has begun to answer."""
+        return cls(
+            upstream=candidate.route.upstream.name,
+            model=candidate.model.public_id,
+            outcome="ok",
+            status=answer.status,
+            latency_ms=latency_ms,
+            reference=answer.reference,
+            notes=answer.notes,
+        )
 
-def answered(candidate: Candidate, answer: Answer, latency_ms: int) -> Attempt:
-    """The candidate has begun to answer."""
-    return Attempt(
-        upstream=candidate.route.upstream.name,
-        model=candidate.model.public_id,
-        outcome="ok",
-        status=answer.status,
-        latency_ms=latency_ms,
-        reference=answer.reference,
-        notes=answer.notes,
-    )
+    @classmethod
+    def failed(cls, candidate: Candidate, failure: ProviderError, latency_ms: int) -> Self:
+        """It failed, before its first byte or in the middle."""
+        return cls(
+            upstream=candidate.route.upstream.name,
+            model=candidate.model.public_id,
+            outcome=failure.outcome,
+            status=failure.status,
+            latency_ms=latency_ms,
+            reference=failure.reference,
+            maybe_billed=failure.maybe_billed,
+            notes=failure.notes,
+        )
 
+    @classmethod
+    def cancelled(cls, candidate: Candidate, latency_ms: int) -> Self:
+        """The client left while it was asked; nobody can tell how far the request had got."""
+        return cls(
+            upstream=candidate.route.upstream.name,
+            model=candidate.model.public_id,
+            outcome="cancelled",
+            latency_ms=latency_ms,
+            maybe_billed=True,
+        )
 
-def failed(candidate: Candidate, failure: ProviderError, latency_ms: int) -> Attempt:
-    """It failed, before its first byte or in the middle."""
-    return Attempt(
-        upstream=candidate.route.upstream.name,
-        model=candidate.model.public_id,
-        outcome=failure.outcome,
-        status=failure.status,
-        latency_ms=latency_ms,
-        reference=failure.reference,
-        maybe_billed=failure.maybe_billed,
-        notes=failure.notes,
-    )
-
-
-def cancelled(candidate: Candidate, latency_ms: int) -> Attempt:
-    """The client left while it was asked; nobody can tell how far the request had got."""
-    return Attempt(
-        upstream=candidate.route.upstream.name,
-        model=candidate.model.public_id,
-        outcome="cancelled",
-        latency_ms=latency_ms,
-        maybe_billed=True,
-    )
-
-
-def passed_over(candidate: Candidate) -> Attempt:
-    """A fallback that the tenant may not use any more, found out when its turn came."""
-    return Attempt(
-        upstream=candidate.route.upstream.name,
-        model=candidate.model.public_id,
-        outcome="not_usable",
-    )
+    @classmethod
+    def passed_over(cls, candidate: Candidate) -> Self:
+        """A fallback that the tenant may not use any more, found out when its turn came."""
+        return cls(
+            upstream=candidate.route.upstream.name,
+            model=candidate.model.public_id,
+            outcome="not_usable",
+        )

@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 import structlog
 from django.conf import settings
 
-from chat_app import attempts as made
 from chat_app import retries
 from chat_app.attempts import Attempt
 from chat_app.circuit_board import Board
@@ -80,7 +79,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class _Turn:
+class _Opening:
     """One call of `open` under way."""
 
     tenant_id: int
@@ -125,40 +124,40 @@ class GatewayClient:
         """
         clock = asyncio.get_running_loop().time
         tried = [] if attempts is None else attempts
-        turn = _Turn(tenant_id, call_for, tried, clock() + self._limits.total_seconds, clock)
+        opening = _Opening(tenant_id, call_for, tried, clock() + self._limits.total_seconds, clock)
         failure: ProviderError = UpstreamUnreachable("there is no candidate")
         last: Candidate | None = None
         for place, named in enumerate(candidates):
-            if turn.left_seconds <= 0:
+            if opening.left_seconds <= 0:
                 break
             candidate = await recheck(named) if place and recheck else named
             if candidate is None:
-                turn.attempts.append(made.passed_over(named))
+                opening.attempts.append(Attempt.passed_over(named))
                 continue
             try:
-                return await self._open_one(candidate, turn)
+                return await self._open_one(candidate, opening)
             except ProviderError as exc:
                 failure, last = exc, candidate
-        raise AllFailed(turn.attempts, failure, last)
+        raise AllFailed(opening.attempts, failure, last)
 
     def note_break(self, opened: Opened, failure: ProviderError) -> None:
         """Record that an answer broke off after it had begun: its attempt was not ok after all."""
         latency_ms = opened.attempts[-1].latency_ms
-        opened.attempts[-1] = made.failed(opened.candidate, failure, latency_ms)
+        opened.attempts[-1] = Attempt.failed(opened.candidate, failure, latency_ms)
         _log(opened.attempts[-1], failure)
 
-    async def _open_one(self, candidate: Candidate, turn: _Turn) -> Opened:
+    async def _open_one(self, candidate: Candidate, opening: _Opening) -> Opened:
         """This candidate, asked as often as is safe and worth it. Raises its last ProviderError."""
         retried = 0
         while True:
             try:
-                return Opened(candidate, await self._ask(candidate, turn), turn.attempts)
+                return Opened(candidate, await self._ask(candidate, opening), opening.attempts)
             except ProviderError as failure:
                 pause = retries.pause_before_retry(
                     failure,
                     retried,
                     allowed=self._limits.retries,
-                    left_seconds=turn.left_seconds,
+                    left_seconds=opening.left_seconds,
                     draw=random(),  # noqa: S311 - spreads load, guards nothing
                 )
                 if pause is None:
@@ -166,29 +165,29 @@ class GatewayClient:
             await asyncio.sleep(pause)
             retried += 1
 
-    async def _ask(self, candidate: Candidate, turn: _Turn) -> Answer:
+    async def _ask(self, candidate: Candidate, opening: _Opening) -> Answer:
         """One attempt, recorded whatever comes of it."""
         upstream = candidate.route.upstream
-        if not self._circuits.admit(upstream, turn.tenant_id):
+        if not self._circuits.admit(upstream, opening.tenant_id):
             refusal = CircuitOpen()
-            turn.attempts.append(made.failed(candidate, refusal, 0))
+            opening.attempts.append(Attempt.failed(candidate, refusal, 0))
             raise refusal
-        began = turn.clock()
+        began = opening.clock()
         try:
             answer = await self._provider(candidate).open(
-                candidate.route, turn.call_for(candidate), seconds=turn.left_seconds
+                candidate.route, opening.call_for(candidate), seconds=opening.left_seconds
             )
         except ProviderError as failure:
-            self._circuits.failed(upstream, turn.tenant_id, failure)
-            turn.attempts.append(made.failed(candidate, failure, turn.since_ms(began)))
-            _log(turn.attempts[-1], failure)
+            self._circuits.failed(upstream, opening.tenant_id, failure)
+            opening.attempts.append(Attempt.failed(candidate, failure, opening.since_ms(began)))
+            _log(opening.attempts[-1], failure)
             raise
         except BaseException:
-            self._circuits.left(upstream, turn.tenant_id)
-            turn.attempts.append(made.cancelled(candidate, turn.since_ms(began)))
+            self._circuits.left(upstream, opening.tenant_id)
+            opening.attempts.append(Attempt.cancelled(candidate, opening.since_ms(began)))
             raise
-        self._circuits.answered(upstream, turn.tenant_id)
-        turn.attempts.append(made.answered(candidate, answer, turn.since_ms(began)))
+        self._circuits.answered(upstream, opening.tenant_id)
+        opening.attempts.append(Attempt.answered(candidate, answer, opening.since_ms(began)))
         return answer
 
     def _provider(self, candidate: Candidate) -> Provider:

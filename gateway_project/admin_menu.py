@@ -21,6 +21,7 @@ MODELS: tuple[Entry, ...] = (
     ("Routes", "alt_route", "tenants_app.route"),
     ("Upstreams", "dns", "tenants_app.upstream"),
     ("Prices", "sell", "usage_app.price"),
+    ("Margins", "percent", "usage_app.margin"),
 )
 BOOKS: tuple[Entry, ...] = (
     ("Ledger", "receipt_long", "usage_app.ledgerentry"),

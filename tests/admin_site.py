@@ -22,6 +22,7 @@ from usage_app.models import (
     GatewayProcess,
     HourlyUsage,
     LedgerEntry,
+    Margin,
     MonthlyUsage,
     Price,
     RateBucket,
@@ -69,6 +70,7 @@ def make_world(slug: str = "acme") -> Tenant:
     price = Price.objects.create(
         model=model, valid_from=timezone.now() - timedelta(days=1), input="0.25", output="1.5"
     )
+    Margin.objects.create(tenant=tenant, valid_from=timezone.now().date(), percent="12.5")
     entry = make_books(tenant, key, price)
     OpenCircuit.objects.create(
         process_id=GatewayProcess.objects.values_list("id", flat=True).latest("started_at"),

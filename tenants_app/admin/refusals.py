@@ -33,6 +33,9 @@ WORDS: Final = {
     "route_once_per_model_upstream_and_tenant": "There is such a route already.",
     "price_is_one_per_model_and_start": "There is a price from that instant on already.",
     "price_not_negative": "A price is not negative.",
+    "margin_is_one_per_tenant_and_start": "There is a margin of this tenant from that day on"
+    " already.",
+    "margin_takes_no_more_than_all": "A margin is at least -100 %.",
     "fallback_model_once_per_tenant": "A model is in the fallback chain once.",
 }
 FOREIGN_KEY_VIOLATION: Final = "23503"

@@ -1,6 +1,8 @@
-"""The page of the price book: prices are added, superseded, and never edited once used."""
+"""The pages of the price book: prices are added, superseded, and never edited once used; margins
+are never changed for the days of a closed month.
+"""
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import Model
@@ -9,10 +11,15 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from tenants_app.admin.pages import ConfigurationAdmin, PlainDecimalField, WordedForm, display
-from usage_app import selectors
+from usage_app import months, selectors
 from usage_app.admin.books import money
-from usage_app.models import Price
+from usage_app.models import Margin, Price
 from usage_app.pricing import PRICE_DECIMALS
+
+MARGIN_OF_A_CLOSED_MONTH: Final = (
+    "The month of this day is closed for this tenant: its margin stays as it is. Choose a day in an"
+    " open month."
+)
 
 
 def rate_field(help_text: str = "", *, required: bool = True) -> PlainDecimalField:
@@ -77,10 +84,10 @@ class PriceAdmin(ConfigurationAdmin):
     )
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return super().has_change_permission(request, obj) and not _frozen(request, obj)
+        return super().has_change_permission(request, obj) and not _is_frozen(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and not _frozen(request, obj)
+        return super().has_delete_permission(request, obj) and not _is_frozen(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Nothing goes with a price; Django's own search would read the whole ledger."""
@@ -103,11 +110,70 @@ class PriceAdmin(ConfigurationAdmin):
         return money(price.output)
 
 
-def _frozen(request: HttpRequest, obj: Model | None) -> bool:
-    """Whether a price was used; asked of the database once a page."""
-    if not isinstance(obj, Price):
+class MarginForm(WordedForm):
+    """What a tenant pays on top of the cost, from a day of an open month on."""
+
+    percent = PlainDecimalField(
+        min_value=-100,
+        max_digits=8,
+        decimal_places=4,
+        widget=UnfoldAdminDecimalFieldWidget,
+        help_text="On top of the cost: 20 makes a cost of 1.00 a price of 1.20. Negative: less than"
+        " the cost; -100 gives it away.",
+    )
+
+    class Meta:
+        model = Margin
+        fields = ("tenant", "valid_from", "percent")
+        help_texts = {
+            "valid_from": "The tenant's calendar day. Until its next margin begins; before its"
+            " first one the price is the cost."
+        }
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        tenant, day = cleaned.get("tenant"), cleaned.get("valid_from")
+        if tenant and day and months.is_closed(tenant, day):
+            self.add_error("valid_from", MARGIN_OF_A_CLOSED_MONTH)
+        return cleaned
+
+
+@admin.register(Margin)
+class MarginAdmin(ConfigurationAdmin):
+    """The tenants' margins. One that begins in a closed month is read-only: add a later one."""
+
+    form = MarginForm
+    list_display = ("tenant", "valid_from", "percent_told")
+    list_display_links = ("tenant", "valid_from")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    list_select_related = ("tenant",)
+    search_fields = ("tenant__slug", "tenant__name")
+    search_help_text = "Tenant"
+    autocomplete_fields = ("tenant",)
+    # One of a closed month would keep all the chosen ones.
+    actions = None
+    fieldsets = ((None, {"fields": ("tenant", ("valid_from", "percent"))}),)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_change_permission(request, obj) and not _is_frozen(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not _is_frozen(request, obj)
+
+    @display(description="Percent", ordering="percent")
+    def percent_told(self, margin: Margin) -> str:
+        return f"{margin.percent.normalize():f} %"
+
+
+def _is_frozen(request: HttpRequest, obj: Model | None) -> bool:
+    """Whether the books depend on a price or a margin; asked of the database once a page."""
+    if not isinstance(obj, Price | Margin):
         return False
-    known: dict[int, bool] = request.__dict__.setdefault("used_prices", {})
-    if obj.pk not in known:
-        known[obj.pk] = selectors.is_used(obj)
-    return known[obj.pk]
+    known: dict[Model, bool] = request.__dict__.setdefault("frozen", {})
+    if obj not in known:
+        known[obj] = (
+            selectors.is_used(obj)
+            if isinstance(obj, Price)
+            else months.is_closed(obj.tenant, obj.valid_from)
+        )
+    return known[obj]

@@ -1,5 +1,6 @@
 """The tables of the books, by what they are for."""
 
+from usage_app.models.audit import AUDITED
 from usage_app.models.books import (
     GatewayProcess,
     LedgerEntry,
@@ -17,6 +18,7 @@ from usage_app.models.rollups import (
 )
 
 __all__ = [
+    "AUDITED",
     "DailyUsage",
     "GatewayProcess",
     "HourlyUsage",

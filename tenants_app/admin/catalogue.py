@@ -57,9 +57,9 @@ class UpstreamForm(WordedForm):
             "form": "Which of Cloudflare's APIs is spoken: REST is the one that it recommends;"
             " compat is the older unified one; workers-ai speaks to Cloudflare's own models only.",
             "account_id": "In the address of Cloudflare's dashboard, 32 letters and digits.",
-            "gateway_id": "The gateway's name there; the one called default makes itself.",
+            "gateway_id": "The gateway's name there. Cloudflare makes default by itself.",
             "is_default": "Answers for models without a route of their own, for tenants without"
-            " a default upstream and with their allow-list off.",
+            " a default upstream.",
             "enabled": "Off: its routes are passed over.",
             "connect_timeout_ms": "Until the connection stands.",
             "first_byte_timeout_ms": "From then until the answer begins.",

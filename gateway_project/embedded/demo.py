@@ -1,7 +1,7 @@
 """The demo data of `./dev run`: an admin, a tenant with a key, models, prices and budgets.
 
 Seeding again changes nothing that exists, but for the upstream that the environment asks for
-(served.py).
+(real_upstream.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.db import transaction
 
 from chat_app.providers.demo import DEMO_MODELS
 from gateway_project.embedded import local_model
-from gateway_project.embedded.served import UPSTREAMS, Served
+from gateway_project.embedded.real_upstream import UPSTREAMS, RealUpstream
 from tenants_app import keys, tenant_files, tenant_plan, tenant_writes
 from tenants_app.models import ApiKey, Budget, Model, Route, Tenant, Upstream
 from tenants_app.models.catalogue import validate_base_url
@@ -47,7 +47,11 @@ SIZES = {
 
 @transaction.atomic
 def seed(
-    *, admin_password: str, demo_key: str, served: Served | None, examples: tuple[TenantFile, ...]
+    *,
+    admin_password: str,
+    demo_key: str,
+    real: RealUpstream | None,
+    examples: tuple[TenantFile, ...],
 ) -> None:
     """Make what is missing. Raises ValidationError for an upstream that cannot be as asked for."""
     _admin(admin_password)
@@ -60,9 +64,9 @@ def seed(
         _model(public_id, upstream, name=description)
     tenant = _demo_tenant(demo_key)
     _example_tenants(examples, upstream)
-    _serve_by_demo(tenant, but=served.upstream if served else "")
-    if served:
-        _serve(tenant, served)
+    _serve_by_demo(tenant, but=real.name if real else "")
+    if real:
+        _serve_by_real(tenant, real)
 
 
 def read_examples(folder: Path) -> tuple[TenantFile, ...]:
@@ -106,36 +110,36 @@ def _demo_tenant(demo_key: str) -> Tenant:
     return tenant
 
 
-def _serve(tenant: Tenant, served: Served) -> None:
+def _serve_by_real(tenant: Tenant, real: RealUpstream) -> None:
     """The tenant's default model, and every model without a route, is asked of this upstream."""
-    upstream = _upstream(tenant, served)
+    upstream = _upstream(tenant, real)
     model, is_new = Model.objects.get_or_create(
-        public_id=served.model, defaults=SIZES.get(served.model, {})
+        public_id=real.model, defaults=SIZES.get(real.model, {})
     )
-    if is_new and served.model in PRICES:
-        _price(model, *PRICES[served.model])
+    if is_new and real.model in PRICES:
+        _price(model, *PRICES[real.model])
     Route.objects.get_or_create(model=model, upstream=upstream, tenant=tenant)
     if tenant.default_model is None or _is_ours(tenant.default_model, upstream):
         _change(tenant, default_model=model)
     _change(tenant, default_upstream=upstream)
 
 
-def _upstream(tenant: Tenant, served: Served) -> Upstream:
-    if served.address:
-        _judge(served.address)
-    upstream = Upstream.objects.for_tenant(tenant).filter(name=served.upstream).first()
+def _upstream(tenant: Tenant, real: RealUpstream) -> Upstream:
+    if real.address:
+        _judge(real.address)
+    upstream = Upstream.objects.for_tenant(tenant).filter(name=real.name).first()
     if upstream is None:
-        upstream = Upstream(tenant=tenant, name=served.upstream)
-    wanted = {**served.columns, "enabled": True}
+        upstream = Upstream(tenant=tenant, name=real.name)
+    wanted = {**real.columns, "enabled": True}
     is_as_wanted = (
         upstream.pk is not None
         and all(getattr(upstream, name) == value for name, value in wanted.items())
-        and upstream.open_token() == served.token
+        and upstream.open_token() == real.token
     )
     if not is_as_wanted:
         for name, value in wanted.items():
             setattr(upstream, name, value)
-        upstream.seal_token(served.token)
+        upstream.seal_token(real.token)
         upstream.full_clean()
         upstream.save()
     return upstream

@@ -30,7 +30,7 @@ KEY = "LOCAL_MODEL_KEY"
 
 
 @contextlib.contextmanager
-def place(key: str) -> Iterator[str]:
+def address(key: str) -> Iterator[str]:
     """The URL at which the model will listen; the environment of later children tells it.
 
     Its port stays ours from now on: it is bound here, where nobody listens, and llama.cpp, which

@@ -110,7 +110,7 @@ def model(place: Path, *, wanted: bool) -> Iterator[str]:
     if unused:
         _say(f"{unused[0]} is not used: --local-model serves the demo tenant.")
     kept = home.read_secrets(place, local_model_key=lambda: secrets.token_urlsafe(32))
-    with local_model.place(kept["local_model_key"]) as url:
+    with local_model.address(kept["local_model_key"]) as url:
         yield url
 
 

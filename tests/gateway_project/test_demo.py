@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 
-from gateway_project.embedded import demo, home, local_model, served
+from gateway_project.embedded import demo, home, local_model, real_upstream
 from tenants_app import keys
 from tenants_app.models import (
     ApiKey,
@@ -46,8 +46,8 @@ COUNTED = (ApiKey, Budget, Model, Price, Route, Tenant, TenantFallback, Upstream
 
 
 def seed(environment: Mapping[str, str] | None = None) -> Tenant:
-    wanted = served.asked_for(environment or {})
-    demo.seed(admin_password="password", demo_key=KEY, served=wanted, examples=EXAMPLES)
+    wanted = real_upstream.asked_for(environment or {})
+    demo.seed(admin_password="password", demo_key=KEY, real=wanted, examples=EXAMPLES)
     return Tenant.objects.get(slug="demo")
 
 
@@ -265,9 +265,9 @@ def test_command_names_the_variable_that_is_wrong(
 
 
 def test_what_serves_is_read_from_the_environment() -> None:
-    assert served.asked_for({}) is None
-    assert served.asked_for({"CLOUDFLARE_API_TOKEN": "t"}) is None
-    openai = served.asked_for({"OPENAI_API_KEY": "sk-secret"})
+    assert real_upstream.asked_for({}) is None
+    assert real_upstream.asked_for({"CLOUDFLARE_API_TOKEN": "t"}) is None
+    openai = real_upstream.asked_for({"OPENAI_API_KEY": "sk-secret"})
     assert openai
     assert (openai.columns["base_url"], openai.model, openai.token) == (
         "https://api.openai.com/v1",
@@ -275,7 +275,7 @@ def test_what_serves_is_read_from_the_environment() -> None:
         "sk-secret",
     )
     assert "sk-secret" not in repr(openai)
-    cloudflare = served.asked_for(CLOUDFLARE)
+    cloudflare = real_upstream.asked_for(CLOUDFLARE)
     assert cloudflare
     assert (cloudflare.columns["form"], cloudflare.model, cloudflare.token) == ("rest", LLAMA, "")
 

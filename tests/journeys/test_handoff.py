@@ -49,7 +49,7 @@ def _tenants_whose_upstream_is_down(transactional_db: None) -> None:
     demo.seed(
         admin_password="unused",
         demo_key=keys.new_secret(),
-        served=None,
+        real=None,
         examples=demo.read_examples(EXAMPLES),
     )
     down = f"http://127.0.0.1:{closed_port()}/v1"

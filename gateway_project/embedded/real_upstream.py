@@ -19,10 +19,10 @@ Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Served:
+class RealUpstream:
     """An upstream, and the model of it that becomes the default."""
 
-    upstream: str
+    name: str
     model: str
     columns: Mapping[str, str]
     token: str = field(default="", repr=False)
@@ -34,17 +34,17 @@ class Served:
     def blame(self, problems: Mapping[str, list[str]]) -> str:
         """What is wrong with which variable; `problems` are those of columns."""
         return " ".join(
-            f"{self.variables.get(column, self.upstream)}: {' '.join(told)}"
+            f"{self.variables.get(column, self.name)}: {' '.join(told)}"
             for column, told in problems.items()
         )
 
 
-def asked_for(environment: Environment) -> Served | None:
+def asked_for(environment: Environment) -> RealUpstream | None:
     """The first that is asked for in full; None leaves the demo provider."""
     return _local(environment) or _openai(environment) or _cloudflare(environment)
 
 
-def unheard(environment: Environment) -> str:
+def unused(environment: Environment) -> str:
     """A sentence about what is set to no effect, or ""."""
     given = [name for name in CLOUDFLARE_NEEDS if environment.get(name)]
     if not given or environment.get(local_model.URL):
@@ -57,20 +57,20 @@ def unheard(environment: Environment) -> str:
     return ""
 
 
-def _local(environment: Environment) -> Served | None:
+def _local(environment: Environment) -> RealUpstream | None:
     url = environment.get(local_model.URL)
     if not url:
         return None
     columns = {"kind": "openai", "base_url": f"{url}/v1"}
-    return Served(LOCAL, local_model.MODEL_ID, columns, environment[local_model.KEY])
+    return RealUpstream(LOCAL, local_model.MODEL_ID, columns, environment[local_model.KEY])
 
 
-def _openai(environment: Environment) -> Served | None:
+def _openai(environment: Environment) -> RealUpstream | None:
     token = environment.get("OPENAI_API_KEY")
     if not token:
         return None
     base_url = environment.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-    return Served(
+    return RealUpstream(
         OPENAI,
         environment.get("OPENAI_MODEL") or "gpt-4o-mini",
         {"kind": "openai", "base_url": base_url},
@@ -79,11 +79,11 @@ def _openai(environment: Environment) -> Served | None:
     )
 
 
-def _cloudflare(environment: Environment) -> Served | None:
+def _cloudflare(environment: Environment) -> RealUpstream | None:
     """Its token and address stay with the deployment: see CLOUDFLARE_* in settings.py."""
     if not all(environment.get(name) for name in CLOUDFLARE_NEEDS):
         return None
-    return Served(
+    return RealUpstream(
         CLOUDFLARE,
         environment.get("CLOUDFLARE_MODEL") or "@cf/meta/llama-3.1-8b-instruct-fast",
         {

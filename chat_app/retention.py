@@ -62,13 +62,14 @@ WHERE tenant_id = %(tenant)s AND session_id = %(session)s
 ORDER BY turn_id DESC, id DESC OFFSET %(most)s LIMIT 1
 """
 
-_FORGOTTEN = """
+# Marks of sessions that were deleted.
+_MARKS = """
 SELECT tenant_id, session_id, turn_id FROM chat_app_forgottensession
 WHERE (tenant_id, session_id) > (%(tenant)s, %(session)s)
 ORDER BY tenant_id, session_id LIMIT %(some)s
 """
 # No turn runs for a day: none of before the deletion is still to be written.
-_REMEMBER = """
+_DELETE_OLD_MARKS = """
 DELETE FROM chat_app_forgottensession WHERE id = ANY(ARRAY(
     SELECT id FROM chat_app_forgottensession WHERE forgotten_at < now() - interval '1 day'
     ORDER BY forgotten_at LIMIT %(some)s))
@@ -92,11 +93,11 @@ def prune() -> int:
 def _prune_forgotten() -> int:
     """The text of turns that were written in the very moment in which their session was deleted."""
     deleted, place = 0, {"tenant": 0, "session": _NIL}
-    while found := _rows(_FORGOTTEN, place | {"some": DELETED_AT_ONCE}):
+    while found := _rows(_MARKS, place | {"some": DELETED_AT_ONCE}):
         for tenant, session, turn in found:
             place = {"tenant": tenant, "session": session}
             deleted += _delete(_DELETE_TURNS, place | {"turn": turn})
-    _delete(_REMEMBER, {})
+    _delete(_DELETE_OLD_MARKS, {})
     return deleted
 
 

@@ -75,10 +75,11 @@ async def page(caller: Caller, session_id: UUID, call: PageCall) -> Page | None:
     if not caller.tenant.session_memory:
         return None
     found = await _page(caller, session_id, call)
-    # Behind the last message is the end of a session, or none.
-    if not found.messages and (await _page(caller, session_id, PageCall(limit=1))).messages == ():
-        return None
-    return found
+    if found.messages:
+        return found
+    # Either `before` was the oldest message, or there is no session.
+    newest = await _page(caller, session_id, PageCall(limit=1))
+    return found if newest.messages else None
 
 
 async def forget(caller: Caller, session_id: UUID, turn_id: UUID) -> int:

@@ -11,7 +11,7 @@ from chat_app.models import OpenCircuit
 from usage_app.runs import alone
 
 # A process that hangs for a moment is not dead.
-FORGOTTEN = timedelta(hours=1)
+KEPT = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,4 @@ def prune_sessions() -> None:
 def forget_circuits() -> None:
     """Delete what processes that have ended wrote down of their circuits."""
     living = selectors.open_circuits().values("id")
-    OpenCircuit.objects.exclude(id__in=living).filter(
-        opened_at__lt=timezone.now() - FORGOTTEN
-    ).delete()
+    OpenCircuit.objects.exclude(id__in=living).filter(opened_at__lt=timezone.now() - KEPT).delete()

@@ -30,7 +30,8 @@ async def start(caller: Caller, call: ChatCall, trace: Trace) -> ChatStream:
     upstream that fails is no exception here: the stream's `error` says it.
     """
     began = monotonic()
-    choice = routing.choose(caller, call, deployment())
+    environment = deployment()
+    choice = routing.choose(caller, call, environment)
     quotes = await _quotes(caller, choice.candidates)
     candidates = affordable(caller, choice.candidates, quotes)
     room = context.room(caller.tenant, call, candidates)
@@ -41,7 +42,7 @@ async def start(caller: Caller, call: ChatCall, trace: Trace) -> ChatStream:
         call=call,
         trace=trace,
         began=began,
-        deployment=deployment(),
+        deployment=environment,
         candidates=candidates,
         notes=choice.notes,
         quotes=quotes,

@@ -5,7 +5,8 @@ ProviderError
 ├── UpstreamTimeout        it did not answer, or fell silent, in time
 ├── UpstreamRejected       it refused the request: 3xx and 4xx
 │   └── UpstreamRateLimited    429
-└── UpstreamBroken         5xx, an answer we cannot read, or one cut short
+├── UpstreamBroken         5xx, an answer we cannot read, or one cut short
+└── CircuitOpen            it was not asked; see circuits.py
 """
 
 from __future__ import annotations

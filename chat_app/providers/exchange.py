@@ -41,7 +41,8 @@ MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60
 # An upstream may take this long over the text of a refusal, and over the bytes after [DONE].
 REFUSAL_SECONDS = 2.0
 DRAIN_SECONDS = 0.1
-# With these the same request may well be answered a moment later, and was not answered now.
+# With these the same request may well be answered a moment later, and was hardly worked on now: a
+# 502 is mostly a backend that was not there.
 RETRYABLE_STATUSES = frozenset({409, 425, 429, 500, 502, 503, 520, 521, 522, 529})
 
 log = structlog.get_logger(__name__)

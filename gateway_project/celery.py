@@ -15,8 +15,11 @@ from celery.schedules import crontab
 from celery.signals import setup_logging
 from django.conf import settings
 
+from gateway_project import file_broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
+file_broker.install()
 app = Celery("tollgate")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -1,12 +1,19 @@
 """The timetable names real tasks, and the file broker keeps its messages to itself."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pytest
 from django.conf import settings
+from kombu import Connection
+from kombu.exceptions import ChannelError
 from kombu.transport import resolve_transport
 from pytest_django import Settings
 
 from gateway_project.celery import app, make_folders
+
+MESSAGES = 500
 
 
 def test_every_scheduled_task_exists() -> None:
@@ -43,3 +50,36 @@ def test_message_waits_in_the_folder_for_a_worker() -> None:
     before = len(list(folder.iterdir()))
     app.send_task("no.such_task", args=[1], queue="tests-only")
     assert len(list(folder.iterdir())) == before + 1
+
+
+def test_worker_that_looks_while_a_message_is_written_takes_it_whole(tmp_path: Path) -> None:
+    names = ("data_folder_in", "processed_folder", "control_folder")
+    options = {name: str(tmp_path / name) for name in names}
+    options |= {"data_folder_out": options["data_folder_in"], "polling_interval": 0.0001}
+    for name in names:
+        (tmp_path / name).mkdir()
+
+    def queue() -> Any:
+        return Connection(settings.CELERY_BROKER_URL, transport_options=options).SimpleQueue("q")
+
+    def send() -> None:
+        sender = queue()
+        for number in range(MESSAGES):
+            sender.put({"number": number, "text": "x" * 50_000})
+
+    taker = queue()
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send)
+        got = {taker.get(timeout=30).payload["number"] for _ in range(MESSAGES)}
+        sent.result()
+    assert got == set(range(MESSAGES))
+    assert not list((tmp_path / "data_folder_in").iterdir())
+
+
+def test_message_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    options = {"data_folder_out": str(tmp_path / "none"), "control_folder": str(tmp_path)}
+    options["data_folder_in"] = str(tmp_path)
+    channel = Connection(settings.CELERY_BROKER_URL, transport_options=options).channel()
+    with pytest.raises(ChannelError):
+        channel._put("q", {})
+    assert not list(tmp_path.iterdir())

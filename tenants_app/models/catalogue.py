@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from tenants_app import networks, sealed
-from tenants_app.models.querysets import Shareable
+from tenants_app.models.querysets import TenantOwned
 from tenants_app.models.tenants import Tenant
 
 # Higher bounds than anyone needs keep sums far from the ends of bigint and of a JSON number.
@@ -64,7 +64,7 @@ class Upstream(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = Shareable.as_manager()
+    objects = TenantOwned.as_manager()
 
     class Meta:
         ordering = ["name"]
@@ -174,7 +174,7 @@ class Route(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True, related_name="routes")
     priority = models.IntegerField(default=100)
 
-    objects = Shareable.as_manager()
+    objects = TenantOwned.as_manager()
 
     class Meta:
         ordering = ["model", "priority", "id"]

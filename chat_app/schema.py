@@ -34,7 +34,7 @@ _MODEL_ID = re.compile(rf"[\x21-\x7e]{{1,{MAX_MODEL_ID_CHARACTERS}}}")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; role is system, user or assistant."""
+    """One message of a conversation; role is system, user or assistant."""
 
     role: str
     content: str

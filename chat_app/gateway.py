@@ -18,7 +18,7 @@ from django.conf import settings
 
 from chat_app import retries
 from chat_app.attempts import Attempt
-from chat_app.circuit_board import Board
+from chat_app.circuit_rows import CircuitRows
 from chat_app.circuits import CircuitOpen, Circuits
 from chat_app.errors import AiError, AiTimeout
 from chat_app.providers.base import (
@@ -204,7 +204,7 @@ class _Own:
 
     client: GatewayClient
     transport: Transport
-    board: Board
+    circuit_rows: CircuitRows
 
 
 def client() -> GatewayClient:
@@ -221,7 +221,7 @@ async def close() -> None:
     own = _owned.pop(asyncio.get_running_loop(), None)
     if own is not None:
         await own.transport.aclose()
-        await own.board.aclose()
+        await own.circuit_rows.aclose()
 
 
 _owned: WeakKeyDictionary[asyncio.AbstractEventLoop, _Own] = WeakKeyDictionary()
@@ -239,8 +239,8 @@ def _make(loop: asyncio.AbstractEventLoop) -> _Own:
         "demo": DemoProvider(),
     }
     limits = Limits(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS, settings.UPSTREAM_RETRIES)
-    board = Board()
-    return _Own(GatewayClient(providers, limits, Circuits(loop.time, board.note)), transport, board)
+    rows = CircuitRows()
+    return _Own(GatewayClient(providers, limits, Circuits(loop.time, rows.note)), transport, rows)
 
 
 def _log(attempt: Attempt, failure: ProviderError) -> None:

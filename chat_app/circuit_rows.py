@@ -1,4 +1,4 @@
-"""Where the circuits of every process can be seen: one row for each that is not closed.
+"""The rows by which operators see the circuits of every process: one for each that is not closed.
 
 Written when a circuit changes, beside the requests and never in their way; a row that could not be
 written is missed by operators only.
@@ -28,7 +28,7 @@ WHERE process_id = %s AND upstream_id = %s AND tenant_id IS NOT DISTINCT FROM %s
 log = structlog.get_logger(__name__)
 
 
-class Board:
+class CircuitRows:
     """What one event loop has still to write: of each circuit its newest state."""
 
     def __init__(self) -> None:

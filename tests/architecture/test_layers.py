@@ -19,6 +19,7 @@ PURE = (
     "usage_app/histograms.py",
     "usage_app/holds.py",
     "usage_app/periods.py",
+    "usage_app/price_files.py",
     "usage_app/pricing.py",
     "usage_app/usage_query.py",
     "chat_app/providers/base.py",

@@ -54,7 +54,7 @@ def test_message_waits_in_the_folder_for_a_worker() -> None:
 
 def test_worker_that_looks_while_a_message_is_written_takes_it_whole(tmp_path: Path) -> None:
     names = ("data_folder_in", "processed_folder", "control_folder")
-    options = {name: str(tmp_path / name) for name in names}
+    options: dict[str, Any] = {name: str(tmp_path / name) for name in names}
     options |= {"data_folder_out": options["data_folder_in"], "polling_interval": 0.0001}
     for name in names:
         (tmp_path / name).mkdir()
@@ -79,7 +79,7 @@ def test_worker_that_looks_while_a_message_is_written_takes_it_whole(tmp_path: P
 def test_message_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     options = {"data_folder_out": str(tmp_path / "none"), "control_folder": str(tmp_path)}
     options["data_folder_in"] = str(tmp_path)
-    channel = Connection(settings.CELERY_BROKER_URL, transport_options=options).channel()
+    channel: Any = Connection(settings.CELERY_BROKER_URL, transport_options=options).channel()
     with pytest.raises(ChannelError):
         channel._put("q", {})
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,6 @@ Kombu's own makes a message's file first and fills it then. A worker that looks 
 empty message, and ends: that is no error it recovers from.
 """
 
-import os
 import time
 import uuid
 from pathlib import Path
@@ -23,7 +22,7 @@ class Channel(filesystem.Channel):
         draft = Path(self.data_folder_out, f"{name}.draft")
         try:
             draft.write_text(dumps(payload), encoding="utf-8")
-            os.replace(draft, draft.with_suffix(""))
+            draft.replace(draft.with_suffix(""))
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise ChannelError(f"Cannot add {name} to its folder") from error

@@ -124,14 +124,18 @@ SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, id FROM written
 
 # A settlement that comes after the sweep: the difference to what the sweep charged, as an entry of
 # its own. The table's key refuses a second one, since both id and created_at are derived from the
-# request's.
+# request's. Once the day's month has been closed it counts in the tenant's day of today.
 SETTLE_LATE = f"""
 WITH input AS (
     SELECT * FROM json_to_recordset(%(row)s) AS r(
         id uuid, created_at timestamptz, adjustment_id uuid, window_ids bigint[], {ENTRY_FIELDS})
 ), written AS (
     INSERT INTO usage_app_ledgerentry ({_ENTRY_COLUMNS})
-    SELECT i.adjustment_id, e.created_at, e.local_day, e.tenant_id, e.api_key_id, e.trace_id,
+    SELECT i.adjustment_id, e.created_at,
+        CASE WHEN e.local_day < months.open_from
+            THEN greatest((clock_timestamp() AT TIME ZONE t.timezone)::date, months.open_from)
+            ELSE e.local_day END,
+        e.tenant_id, e.api_key_id, e.trace_id,
         e.cost_center, e.stream, e.user_hash, e.metadata, 0, 0, e.id,
         'settled after the hold had expired', '', clock_timestamp(),
         'adjustment', i.attempts, i.model, i.model_reason, i.upstream, i.price_id,
@@ -142,6 +146,11 @@ WITH input AS (
             THEN coalesce(i.cost, 0) - coalesce(e.cost, 0) END,
         i.usage_source, i.outcome, i.error_code, i.ttft_ms, i.latency_ms, i.upstream_reference
     FROM input i JOIN usage_app_ledgerentry e ON e.id = i.id AND e.created_at = i.created_at
+    JOIN tenants_app_tenant t ON t.id = e.tenant_id
+    CROSS JOIN LATERAL (
+        SELECT (max(month) + interval '1 month')::date AS open_from
+        FROM usage_app_statement WHERE tenant_id = e.tenant_id
+    ) months
     WHERE e.outcome = 'expired'
     ON CONFLICT DO NOTHING
     RETURNING corrects, total_tokens, coalesce(cost, 0) AS cost

@@ -1,12 +1,20 @@
 """Rows of the books for tests: entries, holds, processes and windows, written directly."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 from tenants_app.models import Tenant
-from usage_app.models import GatewayProcess, LedgerEntry, Reservation, UsageWindow
+from usage_app.models import (
+    GatewayProcess,
+    LedgerEntry,
+    Reservation,
+    Statement,
+    StatementDay,
+    StatementLine,
+    UsageWindow,
+)
 from usage_app.periods import day_period, local_day, month_period
 
 
@@ -108,3 +116,41 @@ def make_hold(tenant: Tenant, windows: list[UsageWindow], **fields: Any) -> Rese
         window.held_cost += hold.held_cost
         window.save()
     return hold
+
+
+def make_statement(tenant: Tenant, month: date, **fields: Any) -> Statement:
+    """A closed month of the tenant with one line of nothing, after those it has."""
+    last = Statement.objects.for_tenant(tenant).order_by("-month").first()
+    given = {
+        "tenant_slug": tenant.slug,
+        "tenant_name": tenant.name,
+        "timezone": tenant.timezone,
+        "currency": "USD",
+        "minor_unit": 2,
+        "line_count": 1,
+        "day_count": 1,
+        "closed_at": datetime.now(UTC),
+        "closed_by": "finance",
+        "previous": last.checksum if last else "",
+        "checksum": uuid4().hex * 2,
+        **dict.fromkeys(("entries", "cost", "credit", "price", "total"), 0),
+        **fields,
+    }
+    statement = Statement.objects.create(tenant=tenant, month=month, **given)
+    make_statement_line(statement)
+    StatementDay.objects.create(
+        statement=statement, day=month, entries=0, percent=0, cost=0, credit=0, digest="0" * 64
+    )
+    return statement
+
+
+def make_statement_line(statement: Statement, position: int = 1) -> StatementLine:
+    """A line of nothing."""
+    counts = dict.fromkeys(
+        ("requests", "input_tokens", "cached_tokens", "output_tokens", "total_tokens"), 0
+    )
+    unknown = dict.fromkeys(("estimated_tokens", "unpriced_requests", "unpriced_tokens"), 0)
+    money = dict.fromkeys(("cost", "credit", "price", "amount"), 0)
+    return StatementLine.objects.create(
+        statement=statement, position=position, model="demo-echo", **counts, **unknown, **money
+    )

@@ -16,6 +16,7 @@ from usage_app.models.rollups import (
     RefusalCount,
     RollupMark,
 )
+from usage_app.models.statements import Statement, StatementDay, StatementLine
 
 __all__ = [
     "AUDITED",
@@ -30,5 +31,8 @@ __all__ = [
     "RefusalCount",
     "Reservation",
     "RollupMark",
+    "Statement",
+    "StatementDay",
+    "StatementLine",
     "UsageWindow",
 ]

@@ -29,6 +29,8 @@ BOOKS: tuple[Entry, ...] = (
     ("Hours", "schedule", "usage_app.hourlyusage"),
     ("Days", "today", "usage_app.dailyusage"),
     ("Months", "calendar_month", "usage_app.monthlyusage"),
+    ("Reconciliation", "balance", "usage_app.reconciliation"),
+    ("Drift", "rule", "usage_app.drift"),
 )
 ENGINE: tuple[Entry, ...] = (
     ("Windows", "window", "usage_app.usagewindow"),

@@ -19,6 +19,7 @@ from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
 from usage_app.models import (
     DailyUsage,
+    Drift,
     GatewayProcess,
     HourlyUsage,
     LedgerEntry,
@@ -26,6 +27,7 @@ from usage_app.models import (
     MonthlyUsage,
     Price,
     RateBucket,
+    Reconciliation,
     RefusalCount,
     Reservation,
     UsageWindow,
@@ -129,6 +131,11 @@ def make_books(tenant: Tenant, key: Any, price: Price | None = None) -> LedgerEn
     HourlyUsage.objects.create(**rollup, hour=now)
     DailyUsage.objects.create(**rollup, day=now.date())
     MonthlyUsage.objects.create(**rollup, month=now.date().replace(day=1))
+    run = Reconciliation.objects.create(author="task", tenants=1, drifts=1, finished_at=now)
+    Drift.objects.create(
+        **scope, reconciliation=run, day=now.date(), book="days", period="today",
+        figure="requests", expected=1, found=2,
+    )  # fmt: skip
     return entry
 
 

@@ -32,7 +32,7 @@ def roll_up(tenant_id: int, day: date) -> None:
         "day": day,
         "month": month,
         "next_month": next_month(month),
-        **_hours(day, timezone),
+        **hours(day, timezone),
     }
     with transaction.atomic(), connection.cursor() as cursor:
         _lock(cursor, tenant_id)
@@ -44,6 +44,20 @@ def roll_up(tenant_id: int, day: date) -> None:
             cursor.execute(statement, group)
 
 
+def roll_up_hour(tenant_id: int, hour: datetime) -> None:
+    """Make the tenant's rows of this clock hour alone anew.
+
+    An hour counts what was admitted in it. A correction has its own instant and the day of what it
+    corrects, so that making its day anew does not reach its hour.
+    """
+    end = hour + timedelta(hours=1)
+    group: dict[str, Any] = {"tenant_id": tenant_id, "first_hour": hour, "end_hour": end}
+    with transaction.atomic(), connection.cursor() as cursor:
+        _lock(cursor, tenant_id)
+        cursor.execute(sql.CLEAR_HOURS, group)
+        cursor.execute(sql.FILL_HOURS, group)
+
+
 def roll_up_new(*, margin: timedelta = MARGIN) -> int:
     """Roll up every group with an entry settled since the mark, move the mark on, and answer how
     many there were. After an outage of any length the first call catches up.
@@ -52,12 +66,10 @@ def roll_up_new(*, margin: timedelta = MARGIN) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql.HORIZON, [margin.total_seconds()])
         (horizon,) = cursor.fetchone()
-    groups = _groups_settled_since(mark())
-    for tenant_id, day in groups:
-        roll_up(tenant_id, day)
+    groups = _roll_up_settled_since(mark())
     with connection.cursor() as cursor:
         cursor.execute(sql.ADVANCE, [horizon])
-    return len(groups)
+    return groups
 
 
 def roll_up_recent(days: int) -> int:
@@ -65,10 +77,7 @@ def roll_up_recent(days: int) -> int:
     how many there were.
     """
     since = datetime.now(UTC) - timedelta(days=days)
-    groups = _groups_settled_since(since.isoformat())
-    for tenant_id, day in groups:
-        roll_up(tenant_id, day)
-    return len(groups)
+    return _roll_up_settled_since(since.isoformat())
 
 
 def mark() -> str:
@@ -80,10 +89,17 @@ def mark() -> str:
         return str(cursor.fetchone()[0])
 
 
-def _groups_settled_since(since: str) -> list[tuple[int, date]]:
+def _roll_up_settled_since(since: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql.GROUPS_SETTLED_SINCE, [since])
-        return list(cursor.fetchall())
+        groups: list[tuple[int, date]] = cursor.fetchall()
+        cursor.execute(sql.LATE_HOURS_SETTLED_SINCE, [since])
+        late: list[tuple[int, datetime]] = cursor.fetchall()
+    for tenant_id, day in groups:
+        roll_up(tenant_id, day)
+    for tenant_id, hour in late:
+        roll_up_hour(tenant_id, hour)
+    return len(groups)
 
 
 def _lock(cursor: CursorWrapper, tenant_id: int) -> None:
@@ -93,7 +109,7 @@ def _lock(cursor: CursorWrapper, tenant_id: int) -> None:
     )
 
 
-def _hours(day: date, timezone: str) -> dict[str, datetime]:
+def hours(day: date, timezone: str) -> dict[str, datetime]:
     """The clock hours in UTC that the local day touches."""
     period = day_period(day, timezone)
     last = (period.ends_at - timedelta(microseconds=1)).replace(minute=0, second=0, microsecond=0)

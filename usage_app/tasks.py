@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from celery import shared_task
 
-from usage_app import ledger_sync, partitions, rollups
-from usage_app.models import RefusalCount
+from usage_app import ledger_sync, partitions, reconciliation, rollups
+from usage_app.figures import Span
+from usage_app.models import Reconciliation, RefusalCount
 from usage_app.runs import alone
 
 RECENT_DAYS = 3
 KEEP_REFUSALS = timedelta(days=90)
+KEEP_RECONCILIATIONS = timedelta(days=400)
+# At least this month and the last one, wherever it is what day.
+RECONCILE_DAYS = 64
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +48,22 @@ def roll_up_recent() -> None:
 
 @shared_task
 @alone
+def reconcile() -> None:
+    """Compare the books of this and the last month with one another."""
+    today = datetime.now(UTC).date()
+    days = Span(today - timedelta(days=RECONCILE_DAYS), today + timedelta(days=1))
+    reconciliation.run(author="nightly task", span=days)
+
+
+@shared_task
+@alone
+def reconcile_all() -> None:
+    """Compare all of the books with one another."""
+    reconciliation.run(author="weekly task")
+
+
+@shared_task
+@alone
 def make_partitions() -> None:
     """Make the ledger's coming partitions, and say so if entries lie outside of all."""
     stray = partitions.rows_in_default()
@@ -64,7 +84,10 @@ def make_windows_ahead() -> None:
 @shared_task
 @alone
 def retire() -> None:
-    """Remove what is no longer of use: old counts of refusals, processes that are long gone."""
-    oldest = datetime.now(UTC) - KEEP_REFUSALS
-    refusals, _ = RefusalCount.objects.filter(hour__lt=oldest).delete()
+    """Remove what is no longer of use: old counts of refusals, reconciliations of another year,
+    processes that are long gone.
+    """
+    now = datetime.now(UTC)
+    refusals, _ = RefusalCount.objects.filter(hour__lt=now - KEEP_REFUSALS).delete()
+    Reconciliation.objects.filter(started_at__lt=now - KEEP_RECONCILIATIONS).delete()
     log.info("retired", refusals=refusals, processes=ledger_sync.forget_processes())

@@ -70,6 +70,20 @@ _OF_GROUP = f"""
 {_ENTRY_SUMS}, {_histogram_of_entries("latency_bucket")}, {_histogram_of_entries("ttft_bucket")}
 """
 
+# The same figures as one array, in the order of FIGURES, for `reconcile_sql` to compare.
+FIGURES = (
+    *_STORED,
+    *(f"{name}[{place + 1}]" for name in _HISTOGRAMS for place in range(BUCKETS)),
+)
+FIGURES_OF_ENTRIES = f"""(ARRAY[{", ".join(_OF_ENTRIES.values())}]::numeric[]
+    || {_histogram_of_entries("latency_bucket")}::numeric[]
+    || {_histogram_of_entries("ttft_bucket")}::numeric[])"""
+FIGURES_OF_ROW = f"""(ARRAY[{", ".join(f"r.{name}" for name in _STORED)}]::numeric[]
+    || r.latency_histogram::numeric[] || r.ttft_histogram::numeric[])"""
+FIGURES_OF_ROWS = f"""(ARRAY[{", ".join(map(_sum_of_rows, _STORED))}]::numeric[]
+    || {"|| ".join(f"{_histogram_of_rows(name)}::numeric[]" for name in _HISTOGRAMS)})"""
+BUCKETED = _BUCKETED
+
 CLEAR_DAY = "DELETE FROM usage_app_dailyusage WHERE tenant_id = %(tenant_id)s AND day = %(day)s"
 
 FILL_DAY = f"""
@@ -119,6 +133,12 @@ WHERE datname = current_database() AND backend_type = 'client backend'
 GROUPS_SETTLED_SINCE = """
 SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
 WHERE e.settled_at >= %s ORDER BY e.local_day, e.tenant_id
+"""
+
+# What was written later than the day it is booked on was admitted in another hour.
+LATE_HOURS_SETTLED_SINCE = """
+SELECT DISTINCT e.tenant_id, date_trunc('hour', e.created_at, 'UTC') FROM usage_app_ledgerentry e
+WHERE e.settled_at >= %s AND e.kind <> 'usage' ORDER BY 2, 1
 """
 
 ADVANCE = """

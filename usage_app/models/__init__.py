@@ -9,6 +9,7 @@ from usage_app.models.books import (
     UsageWindow,
 )
 from usage_app.models.prices import Margin, Price
+from usage_app.models.reconciliation import Drift, Reconciliation
 from usage_app.models.rollups import (
     DailyUsage,
     HourlyUsage,
@@ -21,6 +22,7 @@ from usage_app.models.statements import Statement, StatementDay, StatementLine
 __all__ = [
     "AUDITED",
     "DailyUsage",
+    "Drift",
     "GatewayProcess",
     "HourlyUsage",
     "LedgerEntry",
@@ -28,6 +30,7 @@ __all__ = [
     "MonthlyUsage",
     "Price",
     "RateBucket",
+    "Reconciliation",
     "RefusalCount",
     "Reservation",
     "RollupMark",

@@ -97,8 +97,10 @@ class Circuits:
             # It could be reached. What it failed over may be this tenant's own request.
             self._close(self._circuits.get((upstream.id, None)))
             self._count(upstream, tenant_id, failure)
-        else:
+        elif failure.sent:
             self.answered(upstream, tenant_id)
+        else:  # Refused on our side, as a name that fits into no URL: nobody was asked.
+            self.left(upstream, tenant_id)
 
     def left(self, upstream: UpstreamSnapshot, tenant_id: int) -> None:
         """Nothing was found out, as when the client left: another may try."""

@@ -160,6 +160,7 @@ FORMAT_MODULE_PATH = "gateway_project.formats"
 STATIC_URL = "/static/"
 STATIC_ROOT = TOLLGATE_HOME / "static"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 X_FRAME_OPTIONS = "DENY"
 UNFOLD = admin_menu.UNFOLD
 SECURE_CONTENT_TYPE_NOSNIFF = True

@@ -232,7 +232,7 @@ def _refusal(caller: Caller, meta: Mapping[str, Any]) -> TollgateError | None:
     if tenant.host_owners:
         owner = tenant.host_owners.get(_host_of(meta))
         if owner is not None and owner != tenant.id:
-            return TenantMismatch("This host belongs to another tenant than the API key.")
+            return TenantMismatch("This host belongs to another tenant than the request names.")
     if not tenant.active:
         return TenantSuspended()
     return None

@@ -18,6 +18,7 @@ from tests.chat_app.snapshots import upstream
 
 ACME, GLOBEX = 1, 2
 UP = upstream("up", kind="openai", base_url="http://127.0.0.1:1/v1")
+UNSENT = UpstreamRejected("the model's name will not do", sent=False)
 REFUSED = UpstreamUnreachable("refused", retryable=True)
 
 
@@ -83,6 +84,18 @@ def test_refusals_are_answers(error: ProviderError) -> None:
 def test_what_was_never_asked_says_nothing() -> None:
     world = World()
     world.fail(UpstreamUnreachable("the address is not allowed"), FAILURES_TO_OPEN * 2)
+    assert world.admits()
+
+
+def test_what_was_refused_before_it_was_sent_is_no_answer() -> None:
+    world = World()
+    world.fail(REFUSED, FAILURES_TO_OPEN - 1)
+    world.fail(UNSENT)
+    world.fail(REFUSED)
+    assert not world.admits()
+    world.now += 5
+    world.fail(UNSENT)
+    assert world.heard == [(None, 5.0)]
     assert world.admits()
 
 

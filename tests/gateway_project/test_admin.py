@@ -203,6 +203,13 @@ def test_pages_need_a_login() -> None:
         assert Client().get(url_of(model, "changelist")).status_code == 302
 
 
+def test_login_that_was_asked_for_by_itself_leads_to_the_front_page() -> None:
+    user = make_staff()
+    sent = {"username": user.username, "password": "x"}
+    answer = Client().post(reverse("admin:login"), sent)
+    assert (answer.status_code, answer["Location"]) == (302, reverse("admin:index"))
+
+
 def test_permissions_are_granted_by_name_from_those_that_open_a_page() -> None:
     client = logged_in(superuser=True)
     user = make_staff()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,21 @@ def test_export_of_some_into_a_file(tmp_path: Path) -> None:
     assert [tenant["tenantId"] for tenant in json.loads(path.read_text())] == ["acme", "initech"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [left.name for left in tmp_path.iterdir()] == ["out.json"]
+
+
+@DATABASE
+def test_export_follows_a_link_and_puts_no_file_in_the_place_of_a_pipe(tmp_path: Path) -> None:
+    make_tenant("acme", default_model=make_model())
+    link, pipe = tmp_path / "link.json", tmp_path / "pipe"
+    link.symlink_to("out.json")
+    run("export_tenants", "--output", str(link))
+    assert link.is_symlink()
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+        run("export_tenants", "--output", str(pipe))
+        assert reader.read() == (tmp_path / "out.json").read_text()
+    assert pipe.is_fifo()
+    assert run("export_tenants", "--output", str(tmp_path)).failed.endswith("Is a directory.")
 
 
 @DATABASE

@@ -46,6 +46,17 @@ def _at_one_moment() -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write where the path leads; what is there and no file, as a pipe, stays what it is."""
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path.resolve(), text)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _replace(path: Path, text: str) -> None:
     """The whole file or none, readable for its owner alone: it has digests of keys."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -53,6 +64,6 @@ def _write(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         draft.replace(path)
-    except OSError as error:
+    except OSError:
         draft.unlink(missing_ok=True)
-        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
+        raise

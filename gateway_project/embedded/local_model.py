@@ -70,6 +70,8 @@ def parameters(url: str, key: str) -> Any:
     chosen.port, chosen.reuse_port = urlsplit(url).port, True
     chosen.n_parallel, chosen.n_ctx = SLOTS, SLOTS * CONTEXT_TOKENS
     chosen.n_batch = chosen.n_ubatch = BATCH_TOKENS
+    # SmolLM2's own template adds a system prompt, which no hold has counted: budgets overspent.
+    chosen.chat_template = "chatml"
     # The other half is for the database, the web and the client.
     threads = max(1, min(4, (os.cpu_count() or 1) // 2))
     chosen.cpuparams.n_threads = chosen.cpuparams_batch.n_threads = threads

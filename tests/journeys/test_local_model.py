@@ -23,6 +23,7 @@ import httpx
 import psycopg
 import pytest
 
+from chat_app.tokens import TOKENS_PER_MESSAGE
 from gateway_project.embedded import home, local_model
 from tests.journeys.dev_run import Run, free_port, processes_of
 from tests.live import eventually, frames
@@ -178,6 +179,16 @@ def test_model_stops_where_the_budget_ends(journey: Journey) -> None:
     finally:
         journey.database.execute(budget, [1_000_000, "tokens", "day"])
     assert (answer["usage"]["tokensOut"], answer["finishReason"]) == (20, "length")
+
+
+def test_prompt_is_no_more_than_was_held_for_it(journey: Journey) -> None:
+    """Of a short one most is the template: a system prompt that it adds would overspend."""
+    session, first = str(uuid4()), "Hi"
+    answer = journey.chat(sessionId=session, message=first, maxTokens=5)
+    assert answer["usage"]["tokensIn"] <= len(first) + TOKENS_PER_MESSAGE
+    said = [first, answer["message"], "So"]
+    usage = journey.chat(sessionId=session, message="So", maxTokens=5)["usage"]
+    assert usage["tokensIn"] <= sum(len(text.encode()) + TOKENS_PER_MESSAGE for text in said)
 
 
 def test_second_turn_remembers_the_first(journey: Journey) -> None:

@@ -149,20 +149,3 @@ HOLDS = _compared(
 PLACES_OF_WINDOWS = """
 SELECT id, period, starts_at, api_key_id FROM usage_app_usagewindow WHERE id = ANY(%s)
 """
-
-# Wider by a day than the tenant's own calendar may be; empty days cost next to nothing.
-BOUNDS = """
-SELECT min(first), max(last) FROM (
-    SELECT min(local_day), max(local_day) FROM usage_app_ledgerentry WHERE tenant_id = %(tenant_id)s
-    UNION ALL
-    SELECT min(day), max(day) FROM usage_app_dailyusage WHERE tenant_id = %(tenant_id)s
-    UNION ALL
-    SELECT min(month), max(month) FROM usage_app_monthlyusage WHERE tenant_id = %(tenant_id)s
-    UNION ALL
-    SELECT (min(hour) AT TIME ZONE 'UTC')::date - 1, (max(hour) AT TIME ZONE 'UTC')::date + 1
-    FROM usage_app_hourlyusage WHERE tenant_id = %(tenant_id)s
-    UNION ALL
-    SELECT (min(starts_at) AT TIME ZONE 'UTC')::date, (max(starts_at) AT TIME ZONE 'UTC')::date + 1
-    FROM usage_app_usagewindow WHERE tenant_id = %(tenant_id)s AND period <> 'concurrent'
-) AS of_each(first, last)
-"""

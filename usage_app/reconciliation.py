@@ -17,8 +17,8 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from tenants_app.models import Tenant
+from usage_app import extent, rollups
 from usage_app import reconcile_sql as sql
-from usage_app import rollups
 from usage_app.figures import Span
 from usage_app.models import Drift, Reconciliation
 from usage_app.periods import day_period, local_day, month_period, next_month
@@ -90,7 +90,7 @@ def _parts(tenant: Tenant, span: Span | None) -> Iterator[Comparison]:
     with snapshot():
         comparison = _holds(tenant)
     yield comparison
-    for part in _months(_within(tenant, span)):
+    for part in _months(extent.within(tenant, span)):
         with snapshot():
             comparison = _days(tenant, part)
         yield comparison
@@ -107,18 +107,6 @@ def snapshot() -> Iterator[None]:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
-
-
-def _within(tenant: Tenant, span: Span | None) -> Span | None:
-    """The part of a span in which the tenant has anything; None for none."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.BOUNDS, {"tenant_id": tenant.pk})
-        first, last = cursor.fetchone()
-    if first is None:
-        return None
-    if span is not None:
-        first, last = max(first, span.first), min(last, span.last)
-    return Span(first, last) if first <= last else None
 
 
 def _months(span: Span | None) -> Iterator[Span]:

@@ -27,6 +27,14 @@ class Span:
     def days(self) -> int:
         return (self.last - self.first).days + 1
 
+    @property
+    def before(self) -> "Span":
+        """What one compares it with: the month before a month, else as many days just before."""
+        last = self.first - timedelta(days=1)
+        if self == Span.month(self.first):
+            return Span.month(last)
+        return Span(last - timedelta(days=self.days - 1), last)
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -64,6 +72,11 @@ class Figures:
         """The cost, or None when nothing of this had a price: unknown is not 0."""
         unknown = self.unpriced_requests and self.unpriced_tokens == self.total_tokens
         return None if unknown and not self.cost else self.cost
+
+    @property
+    def known_price(self) -> Decimal | None:
+        """The price, or None when nothing of this had one; a credit has, whatever else has not."""
+        return None if self.known_cost is None and not self.price else self.price
 
     @property
     def estimated_share(self) -> float:

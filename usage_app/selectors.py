@@ -2,15 +2,20 @@
 frozen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from django.db import connection
 
 from tenants_app.models import Tenant
-from usage_app import rollups, usage_sql
+from usage_app import report_sql, rollups, usage_sql
 from usage_app.figures import Figures, Span
 from usage_app.models import LedgerEntry, Price, Reservation, UsageWindow
+from usage_app.report_lines import Line
+from usage_app.report_query import GROUPS, ReportQuery
+
+ROWS_A_FETCH = 500
 
 
 def usage(
@@ -28,6 +33,57 @@ def usage(
         cursor.execute(statement, params)
         rows = cursor.fetchall()
     return [Figures.split(row, len(groups)) for row in rows]
+
+
+def report_days(query: ReportQuery, tenant: Tenant | None) -> list[Line]:
+    """What a report is about by day, whatever it is grouped by. Two queries."""
+    with connection.cursor() as cursor:
+        cursor.execute(report_sql.lines(query, groups=("day",)), _params(query, tenant))
+        return [Line.of(row, by_key=False) for row in cursor]
+
+
+def report_page(
+    query: ReportQuery, tenant: Tenant | None, *, limit: int, offset: int = 0
+) -> tuple[list[Line], int]:
+    """Some lines of a report, and how many there are in all (0 beyond its end). Two queries."""
+    page = {**_params(query, tenant), "limit": limit, "offset": offset}
+    with connection.cursor() as cursor:
+        cursor.execute(report_sql.lines(query, page=True), page)
+        rows = cursor.fetchall()
+    return list(_lines(query, rows)), rows[0][-1] if rows else 0
+
+
+def report_lines(query: ReportQuery, tenant: Tenant | None) -> Iterator[Line]:
+    """Every line of a report, as of one moment: asked for at once, and fetched piece by piece, in
+    memory that does not grow with their number.
+    """
+    params = _params(query, tenant)
+    cursor = connection.chunked_cursor()
+    try:
+        cursor.execute(report_sql.lines(query), params)
+        first = cursor.fetchmany(ROWS_A_FETCH)
+    except BaseException:
+        cursor.close()
+        raise
+    if len(first) < ROWS_A_FETCH:
+        cursor.close()
+        return _lines(query, first)
+    return _lines(query, chain(first, _rest(cursor)))
+
+
+def _rest(cursor: Any) -> Iterator[Sequence[Any]]:
+    with cursor:
+        while rows := cursor.fetchmany(ROWS_A_FETCH):
+            yield from rows
+
+
+def _lines(query: ReportQuery, rows: Iterable[Sequence[Any]]) -> Iterator[Line]:
+    by_key = "api_key_id" in GROUPS[query.group_by]
+    return (Line.of(row, by_key=by_key) for row in rows)
+
+
+def _params(query: ReportQuery, tenant: Tenant | None) -> Mapping[str, Any]:
+    return report_sql.params(query, tenant.pk if tenant else None, rollups.mark())
 
 
 def has_usage(tenant: Tenant) -> bool:

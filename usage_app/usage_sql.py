@@ -35,6 +35,7 @@ _STORED = tuple(_OF_ENTRIES)
 # The price is never stored: margins may still change for days that are not closed.
 SUMS = (*_STORED, "price")
 _HISTOGRAMS = ("latency_histogram", "ttft_histogram")
+_ENTRIES = "usage_app_ledgerentry"
 _COLUMNS = ", ".join(("cost_center", "api_key_id", "model", *_STORED, *_HISTOGRAMS))
 
 
@@ -44,7 +45,7 @@ def _histogram_of_entries(bucket: str) -> str:
 
 
 def _histogram_of_rows(column: str) -> str:
-    sums = (f"sum(r.{column}[{place + 1}])::bigint" for place in range(BUCKETS))
+    sums = (f"coalesce(sum(r.{column}[{place + 1}]), 0)::bigint" for place in range(BUCKETS))
     return f"ARRAY[{', '.join(sums)}]"
 
 
@@ -150,9 +151,16 @@ SET settled_before = greatest(usage_app_rollupmark.settled_before, excluded.sett
 MARK = "SELECT coalesce(max(settled_before), '-infinity')::text FROM usage_app_rollupmark"
 
 
-def usage(groups: Sequence[str], *, one_tenant: bool = False, one_key: bool = False) -> str:
+def usage(
+    groups: Sequence[str],
+    *,
+    one_tenant: bool = False,
+    one_key: bool = False,
+    histograms: bool = False,
+) -> str:
     """A statement that adds usage up by `groups`, of (tenant_id, day, cost_center, api_key_id,
-    model), over the local days `first` to `last`; exact at any moment.
+    model), over the local days `first` to `last`; exact at any moment. With `histograms` those of
+    latency and time to first token follow the sums.
 
     Days in which nothing was settled `since` the roll-ups' mark come from DailyUsage, all others
     from their entries. `since` must be read before, not within, the statement that uses it: an old
@@ -161,21 +169,22 @@ def usage(groups: Sequence[str], *, one_tenant: bool = False, one_key: bool = Fa
     tenant = "AND {0}.tenant_id = %(tenant_id)s" if one_tenant else ""
     key = "AND {0}.api_key_id = %(key_id)s" if one_key else ""
     columns = ", ".join(f"r.{group}" for group in groups)
+    entries, stored, counted, added = _histograms() if histograms else (_ENTRIES, "", "", "")
     return f"""
 WITH fresh AS MATERIALIZED (
     SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
     WHERE e.settled_at >= %(since)s::timestamptz
         AND e.local_day BETWEEN %(first)s AND %(last)s {tenant.format("e")}
 ), r AS (
-    SELECT d.tenant_id, d.day, d.cost_center, d.api_key_id, d.model, {", ".join(_STORED)}
+    SELECT d.tenant_id, d.day, d.cost_center, d.api_key_id, d.model, {", ".join(_STORED)}{stored}
     FROM usage_app_dailyusage d
     WHERE d.day BETWEEN %(first)s AND %(last)s {tenant.format("d")} {key.format("d")}
         AND NOT EXISTS (
             SELECT 1 FROM fresh f WHERE f.tenant_id = d.tenant_id AND f.local_day = d.day)
     UNION ALL
-    SELECT e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model, {_ENTRY_SUMS}
+    SELECT e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model, {_ENTRY_SUMS}{counted}
     FROM fresh f
-    JOIN usage_app_ledgerentry e ON e.tenant_id = f.tenant_id AND e.local_day = f.local_day
+    JOIN {entries} e ON e.tenant_id = f.tenant_id AND e.local_day = f.local_day
     WHERE true {key.format("e")}
     GROUP BY e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model
 ), m AS (
@@ -184,8 +193,21 @@ WITH fresh AS MATERIALIZED (
     FROM usage_app_margin
 )
 SELECT {columns}, {_ROW_SUMS},
-    sum(r.cost * (1 + coalesce(m.percent, 0) * 0.01) + r.credit) AS price
+    sum(r.cost * (1 + coalesce(m.percent, 0) * 0.01) + r.credit) AS price{added}
 FROM r LEFT JOIN m ON m.tenant_id = r.tenant_id AND r.day >= m.valid_from
     AND (m.valid_to IS NULL OR r.day < m.valid_to)
 GROUP BY {columns} ORDER BY {columns}
 """
+
+
+def _histograms() -> tuple[str, str, str, str]:
+    """Where the entries come from, and what is selected of roll-ups, of entries and of both."""
+    buckets = zip(_HISTOGRAMS, ("latency_bucket", "ttft_bucket"), strict=True)
+    group = "(e.tenant_id, e.local_day) = (f.tenant_id, f.local_day)"
+    return (
+        # LATERAL, since the buckets' OFFSET 0 would keep the days out of it.
+        f"LATERAL ({_BUCKETED} WHERE {group} OFFSET 0)",
+        "".join(f", d.{name}" for name in _HISTOGRAMS),
+        "".join(f", {_histogram_of_entries(of)} AS {name}" for name, of in buckets),
+        "".join(f", {_histogram_of_rows(name)} AS {name}" for name in _HISTOGRAMS),
+    )

@@ -1,11 +1,11 @@
-"""The admin's usage page: a month of all tenants, or of one by model and key; also as CSV."""
+"""The staff's usage report as a page of the admin, and what is on it as a file."""
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -13,38 +13,16 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils.http import urlencode
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from tenants_app.models import Tenant
-from usage_app import usage_report as report
+from usage_app import report_files, report_page
 from usage_app.figures import Span
 from usage_app.periods import next_month
-from usage_app.usage_query import month_of
+from usage_app.report_form import ReportForm
+from usage_app.report_query import ReportQuery
 
-
-class UsageForm(forms.Form):
-    """Which month, and whose."""
-
-    month = forms.CharField(
-        required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"type": "month", "placeholder": "2026-03"}),
-    )
-    tenant = forms.ModelChoiceField(
-        Tenant.objects.all(),
-        to_field_name="slug",
-        required=False,
-        empty_label="All tenants",
-        widget=UnfoldAdminSelectWidget,
-    )
-
-    def clean_month(self) -> date:
-        """The month's first day; without one, the current month's."""
-        text = self.cleaned_data["month"]
-        month = month_of(text) if text else datetime.now(UTC).date().replace(day=1)
-        if month is None:
-            raise forms.ValidationError("This must be a month, as in 2026-03.")
-        return month
+LAST_PAGE = 100_000
+FILES = ("csv",)
 
 
 @admin.site.admin_view
@@ -54,45 +32,53 @@ def usage_report(request: HttpRequest) -> HttpResponseBase:
         raise PermissionDenied
     # Postgres would raise at a NUL, where a form should say what is wrong.
     query = {name: str(text).replace("\0", "?") for name, text in request.GET.items()}
-    form = UsageForm({"month": _this_month(), **query})
-    if not form.is_valid():
+    if query.get("from"):
+        query["month"] = ""
+    elif not query.get("to"):
+        query["month"] = query.get("month") or f"{datetime.now(UTC):%Y-%m}"
+    form = ReportForm(query, datetime.now(UTC).date())
+    if not form.is_valid() or form.asked is None:
         context = {**admin.site.each_context(request), "title": "Usage", "form": form}
         return render(request, "admin/usage_report.html", context, status=400)
-    month, tenant = form.cleaned_data["month"], form.cleaned_data["tenant"]
-    if request.GET.get("format") == "csv":
-        return _csv(request, month, tenant)
-    return _page(request, form, month, tenant)
+    if query.get("format") == "csv":
+        return _csv(request, form.asked, form.tenant)
+    return _page(request, form, form.asked)
 
 
-def _page(
-    request: HttpRequest, form: UsageForm, month: date, tenant: Tenant | None
-) -> HttpResponse:
-    span = Span.month(month)
-    tables = [report.by_tenant(span)] if tenant is None else report.of_tenant(tenant, span)
+def _page(request: HttpRequest, form: ReportForm, query: ReportQuery) -> HttpResponse:
+    number = request.GET.get("page", "")
+    page = min(max(int(number), 1), LAST_PAGE) if number.isascii() and number.isdigit() else 1
+    report = report_page.read(query, form.tenant, page=page)
+    before, after = _spans_beside(query.span)
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": "Usage",
         "form": form,
-        "month": month,
-        "tenant": tenant,
-        "tables": tables,
+        "report": report,
+        "tenant": form.tenant,
+        "figures": report_page.figures(report),
+        "page": page,
+        "first": (page - 1) * report_page.ROWS_A_PAGE + 1,
+        "last": (page - 1) * report_page.ROWS_A_PAGE + len(report.rows),
         "currency": settings.LEDGER_CURRENCY,
-        "query": f"{month:%Y-%m}",
-        "csv_url": "?" + _query(month, tenant, format="csv"),
-        "before_url": "?" + _query(month - timedelta(days=1), tenant),
-        "after_url": "?" + _query(next_month(month), tenant),
+        "is_month": query.span == Span.month(query.span.first),
+        "sentences": report_page.sentences(report),
+        "files": [(kind.upper(), "?" + query.as_query(format=kind)) for kind in FILES],
+        "all_url": "?" + query.as_query(tenant=None, key=None, groupBy="tenant"),
+        "page_url": "?" + query.as_query() + "&page=",
+        "before_url": "?" + _over(query, before),
+        "after_url": "?" + _over(query, after),
     }
     return render(request, "admin/usage_report.html", context)
 
 
-def _csv(request: HttpRequest, month: date, tenant: Tenant | None) -> StreamingHttpResponse:
-    chunks = report.csv_chunks(Span.month(month), tenant)
+def _csv(request: HttpRequest, query: ReportQuery, tenant: Tenant | None) -> StreamingHttpResponse:
+    chunks = report_files.csv_chunks(query, tenant)
     response = StreamingHttpResponse(
         _awaited(chunks) if isinstance(request, ASGIRequest) else chunks,
         content_type="text/csv; charset=utf-8",
     )
-    name = "-".join(["usage", f"{month:%Y-%m}", *([tenant.slug] if tenant else [])])
-    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    response["Content-Disposition"] = f'attachment; filename="{_name(query)}.csv"'
     return response
 
 
@@ -106,10 +92,19 @@ async def _awaited(chunks: Iterator[str]) -> AsyncIterator[str]:
         yield chunk
 
 
-def _query(month: date, tenant: Tenant | None, **more: str) -> str:
-    whose = {"tenant": tenant.slug} if tenant else {}
-    return urlencode({"month": f"{month:%Y-%m}", **whose, **more})
+def _name(query: ReportQuery) -> str:
+    span = query.span
+    month = span == Span.month(span.first)
+    days = f"{span.first:%Y-%m}" if month else f"{span.first}-to-{span.last}"
+    return "-".join(["usage", days, *([query.tenant] if query.tenant else [])])
 
 
-def _this_month() -> str:
-    return f"{datetime.now(UTC):%Y-%m}"
+def _spans_beside(span: Span) -> tuple[Span, Span]:
+    if span == Span.month(span.first):
+        return span.before, Span.month(next_month(span.first))
+    days = timedelta(days=span.days)
+    return span.before, Span(span.first + days, span.last + days)
+
+
+def _over(query: ReportQuery, span: Span) -> str:
+    return replace(query, span=span).as_query()

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,11 +14,18 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     ChoicesDropdownFilter,
+    RangeDateFilter,
     RangeDateTimeFilter,
+    TextFilter,
 )
+from unfold.utils import parse_date_str
 
 from tenants_app.admin.pages import ReadOnlyAdmin, display
 from usage_app.models import GatewayProcess, LedgerEntry, RateBucket, Reservation, UsageWindow
+from usage_app.report_query import WITHOUT
+
+# No local day begins more than this before the same day in UTC.
+A_DAY = timedelta(days=1)
 
 
 def money(amount: Decimal | None) -> str:
@@ -74,6 +82,48 @@ def as_uuid(term: str) -> uuid.UUID | None:
         return None
 
 
+class LocalDayFilter(RangeDateFilter):  # type: ignore[misc]
+    """Entries of some of the tenants' calendar days, as reports count them."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        """Nothing is written before its day, so that older partitions need no look."""
+        found: QuerySet[Any] | None = super().queryset(request, queryset)
+        first = parse_date_str(self.used_parameters.get("local_day_from", ""))
+        if found is None or first is None:
+            return found
+        return found.filter(created_at__gte=datetime.combine(first, time(), UTC) - A_DAY)
+
+
+class WholeText(TextFilter):  # type: ignore[misc]
+    """Entries whose column is exactly this text; `-` is the empty one."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        text = self.value()
+        if not text:
+            return queryset
+        return queryset.filter(**{self.parameter_name: "" if text == WITHOUT else text})
+
+
+class KeyFilter(AutocompleteSelectFilter):  # type: ignore[misc]
+    """Entries of one key, or by `api_key__isnull=True` those without."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.lookup_val_isnull:
+            return queryset.filter(api_key=None)
+        found: QuerySet[Any] = super().queryset(request, queryset)
+        return found
+
+
+class ModelFilter(WholeText):
+    title = "model"
+    parameter_name = "model"
+
+
+class CostCenterFilter(WholeText):
+    title = "cost centre"
+    parameter_name = "cost_center"
+
+
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ChargeAdmin):
     """What every request was charged."""
@@ -91,7 +141,14 @@ class LedgerEntryAdmin(ChargeAdmin):
         "latency_ms",
         "kind",
     )
-    list_filter = (("tenant", AutocompleteSelectFilter), ("created_at", RangeDateTimeFilter))
+    list_filter = (
+        ("local_day", LocalDayFilter),
+        ("tenant", AutocompleteSelectFilter),
+        ("api_key", KeyFilter),
+        ModelFilter,
+        CostCenterFilter,
+        ("created_at", RangeDateTimeFilter),
+    )
     ordering = ("-created_at", "id")
     list_fullwidth = True
     readonly_fields = ("cost_told", "attempts_told", "metadata_told", "result", "source")

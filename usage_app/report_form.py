@@ -1,0 +1,105 @@
+"""The form above the usage report: which days, whose usage, by what. It owns no query."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+from django import forms
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from tenants_app.errors import InvalidRequest
+from tenants_app.models import ApiKey, Model, Tenant
+from usage_app import report_query
+from usage_app.report_query import ReportQuery
+
+GROUP_CHOICES = (
+    ("", "Automatic"),
+    ("tenant", "Tenant"),
+    ("costCenter", "Cost centre"),
+    ("model", "Model"),
+    ("key", "Key"),
+    ("day", "Day"),
+    ("detail", "All of these but day"),
+)
+# Longer lists than this are no help; what is not in them can be typed.
+SUGGESTIONS = 200
+NOT_FILTERS = ("format", "page")
+
+
+class ReportForm(forms.Form):
+    """Its fields are named as `report_query` reads them; `tenant` is found by its slug."""
+
+    tenant: Tenant | None = None
+    asked: ReportQuery | None = None
+
+    def __init__(self, data: Mapping[str, str], today: date) -> None:
+        super().__init__(data)
+        self.today = today
+        self.fields |= {
+            "month": _text("Month", kind="month", placeholder="2026-03"),
+            "from": _text("or from", kind="date", placeholder="2026-03-14"),
+            "to": _text("to", kind="date", placeholder="2026-03-14"),
+            "tenant": _choice("Tenant", [("", "All tenants"), *_tenants()]),
+            "costCenter": _text("Cost centre", list="cost-centers", placeholder="All"),
+            "model": _text("Model", list="models", placeholder="All"),
+            "key": _text("Key", list="keys", placeholder="All"),
+            "groupBy": _choice("By", GROUP_CHOICES),
+        }
+
+    def clean(self) -> dict[str, Any]:
+        """Set `asked` and `tenant`, or say what is wrong with each field."""
+        given = {name: [str(text)] for name, text in self.data.items()}
+        try:
+            self.asked = report_query.parse(given, self.today, also=NOT_FILTERS)
+        except InvalidRequest as error:
+            for name, problem in error.details["fields"].items():
+                self.add_error(name if name in self.fields else None, problem)
+        if self.asked is not None and self.asked.tenant is not None:
+            self.tenant = Tenant.objects.filter(slug=self.asked.tenant).first()
+            if self.tenant is None:
+                self.add_error("tenant", "There is no such tenant.")
+        return self.cleaned_data
+
+    def suggestions(self) -> SafeString:
+        """What the text fields offer: cost centres, models and, of a tenant, keys."""
+        centers = Tenant.objects.exclude(cost_center="").values_list("cost_center", flat=True)
+        keys = ApiKey.objects.for_tenant(self.tenant) if self.tenant else ApiKey.objects.none()
+        return _datalists(
+            {
+                "cost-centers": [("-", "without a cost centre"), *_pairs(centers.distinct())],
+                "models": _pairs(Model.objects.values_list("public_id", flat=True)),
+                "keys": [
+                    ("-", "without a key"),
+                    *((str(key.pk), str(key)) for key in keys.order_by("name")[:SUGGESTIONS]),
+                ],
+            }
+        )
+
+
+def _tenants() -> list[tuple[str, str]]:
+    rows = Tenant.objects.order_by("slug").values_list("slug", "name")
+    return [(slug, f"{name} ({slug})") for slug, name in rows]
+
+
+def _text(label: str, *, kind: str = "text", **attrs: str) -> forms.CharField:
+    widget = UnfoldAdminTextInputWidget(attrs={"type": kind, **attrs})
+    return forms.CharField(label=label, required=False, widget=widget)
+
+
+def _choice(label: str, choices: Iterable[tuple[str, str]]) -> forms.CharField:
+    widget = UnfoldAdminSelectWidget(choices=choices)
+    return forms.CharField(label=label, required=False, widget=widget)
+
+
+def _pairs(names: Any) -> list[tuple[str, str]]:
+    return [(name, "") for name in names.order_by(names.query.values_select[0])[:SUGGESTIONS]]
+
+
+def _datalists(lists: Mapping[str, Iterable[tuple[str, str]]]) -> SafeString:
+    options = (
+        (name, format_html_join("", '<option value="{}">{}</option>', pairs))
+        for name, pairs in lists.items()
+    )
+    return format_html_join("", '<datalist id="{}">{}</datalist>', options)

@@ -25,6 +25,7 @@ class RefusalCount(models.Model):
     objects = TenantOwned.as_manager()
 
     class Meta:
+        indexes = (models.Index(fields=["hour"], name="refusals_hour"),)
         constraints = (
             models.UniqueConstraint(
                 fields=["tenant", "api_key", "hour", "code"],

@@ -9,16 +9,17 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Exists, Model, OuterRef, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
 from chat_app.selectors import open_circuits
 from tenants_app.admin.catalogue import UpstreamAdmin
-from tenants_app.admin.pages import ModelAdmin, display
+from tenants_app.admin.pages import ModelAdmin, action, display
 from tenants_app.admin.tenants import TenantAdmin
 from tenants_app.models import Tenant, Upstream
 from usage_app import overview, selectors
+from usage_app.admin import corrections
 
 if TYPE_CHECKING:
     StaffAdmin = DjangoUserAdmin[User]
@@ -45,7 +46,9 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 @admin.register(Tenant)
 class TenantPage(TenantAdmin):
-    """A tenant's page that knows what the books have frozen."""
+    """A tenant's page that knows what the books have frozen, and leads to credits."""
+
+    actions_detail = (*TenantAdmin.actions_detail, "credit")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -54,6 +57,15 @@ class TenantPage(TenantAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """A tenant on the books is suspended, never deleted."""
         return super().has_delete_permission(request, obj) and not _on_the_books(request, obj)
+
+    def has_credit_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
+        """Whether the button that gives a credit is shown."""
+        return request.user.has_perm(corrections.PERMISSION)
+
+    @action(description="Credit or charge", icon="payments", permissions=["credit"])
+    def credit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Money alone, on the tenant's ledger."""
+        return corrections.credit(self, request, self.get_object(request, object_id))
 
 
 @admin.register(Upstream)

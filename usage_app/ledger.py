@@ -1,9 +1,9 @@
 """The books on the request path: `reserve` takes a durable hold or refuses, `settle` ends it in
 exactly one entry.
 
-With `ledger_sync` the only writer of windows, holds and entries. Calls of one process share
-transactions (group commit); one `Ledger` lives per event loop and beats its process's heart while
-any hold may be open.
+With `ledger_sync` and `ledger_corrections` the only writer of windows, holds and entries. Calls of
+one process share transactions (group commit); one `Ledger` lives per event loop and beats its
+process's heart while any hold may be open.
 """
 
 import asyncio

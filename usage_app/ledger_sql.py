@@ -66,7 +66,7 @@ ENTRY_FIELDS = """
     error_code text, ttft_ms integer, latency_ms integer, upstream_reference text
 """
 
-_ENTRY_COLUMNS = """
+ENTRY_COLUMNS = """
     id, created_at, local_day, tenant_id, api_key_id, trace_id, cost_center, stream, user_hash,
     metadata, held_tokens, overrun_tokens, corrects, reason, author, settled_at,
     kind, attempts, model, model_reason, upstream, price_id,
@@ -102,7 +102,7 @@ gone AS (
         FROM gone h JOIN input i USING (id) CROSS JOIN unnest(h.bucket_ids) AS b(id) GROUP BY b.id
     ) d WHERE b.id = d.id
 ), written AS (
-    INSERT INTO usage_app_ledgerentry ({_ENTRY_COLUMNS})
+    INSERT INTO usage_app_ledgerentry ({ENTRY_COLUMNS})
     SELECT h.id, h.created_at, h.local_day, h.tenant_id, h.api_key_id, h.trace_id, h.cost_center,
         h.stream, h.user_hash, h.metadata, h.held_tokens,
         greatest(i.total_tokens - h.held_tokens, 0), NULL, '', '', clock_timestamp(),
@@ -130,7 +130,7 @@ WITH input AS (
     SELECT * FROM json_to_recordset(%(row)s) AS r(
         id uuid, created_at timestamptz, adjustment_id uuid, window_ids bigint[], {ENTRY_FIELDS})
 ), written AS (
-    INSERT INTO usage_app_ledgerentry ({_ENTRY_COLUMNS})
+    INSERT INTO usage_app_ledgerentry ({ENTRY_COLUMNS})
     SELECT i.adjustment_id, e.created_at,
         CASE WHEN e.local_day < months.open_from
             THEN greatest((clock_timestamp() AT TIME ZONE t.timezone)::date, months.open_from)

@@ -1,5 +1,6 @@
 """The books off the request path, on Django's connection: expires the holds of silent processes and
-makes windows ahead of their day. With `ledger` the only writer of windows, holds and entries.
+makes windows ahead of their day. With `ledger` and `ledger_corrections` the only writer of the
+books.
 """
 
 from collections.abc import Iterator

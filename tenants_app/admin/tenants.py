@@ -178,7 +178,7 @@ class TenantAdmin(ConfigurationAdmin):
     autocomplete_fields = ("default_model", "default_upstream", "allowed_models")
     inlines = (FallbackInline, TenantBudgetInline, HostInline, TenantKeyInline)
     actions = ("suspend_selected", "resume_selected")
-    actions_detail = ("issue_key", "suspend", "resume")
+    actions_detail: tuple[str, ...] = ("issue_key", "suspend", "resume")
     fieldsets = (
         (None, {"fields": (("slug", "name"), ("status", "timezone"), "cost_center")}),
         ("Token budgets", {"fields": (("daily_tokens", "monthly_tokens"),)}),

@@ -11,6 +11,7 @@ import pytest
 from tenants_app.models import Tenant
 from tests.admin_site import form_of, logged_in, text_of, url_of
 from tests.factories import make_model, make_price, make_tenant
+from tests.usage_app.entries import make_statement
 from usage_app.models import AUDITED, Margin, Price
 
 pytestmark = pytest.mark.django_db
@@ -18,11 +19,6 @@ pytestmark = pytest.mark.django_db
 
 def margin_fields(tenant: Tenant, **values: Any) -> dict[str, Any]:
     return {"tenant": tenant.pk, "valid_from": "2026-03-01", "percent": "12.5"} | values
-
-
-def close_before(monkeypatch: pytest.MonkeyPatch, first_open: date) -> None:
-    """The tenant's months before this day are closed."""
-    monkeypatch.setattr("usage_app.months.is_closed", lambda _tenant, day: day < first_open)
 
 
 def test_margin_is_added_changed_and_deleted() -> None:
@@ -57,12 +53,12 @@ def test_margin_that_makes_no_sense_is_refused_in_words() -> None:
     assert Margin.objects.get().percent == 12.5
 
 
-def test_margin_of_a_closed_month_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_margin_of_a_closed_month_stays() -> None:
     client = logged_in(superuser=True)
     acme = make_tenant()
     client.post(url_of(Margin, "add"), margin_fields(acme))
     margin = Margin.objects.get()
-    close_before(monkeypatch, date(2026, 4, 1))
+    make_statement(acme, date(2026, 3, 1))
     url = url_of(Margin, "change", margin.pk)
     assert client.get(url).status_code == 200
     assert client.post(url, margin_fields(acme, percent="1")).status_code == 403

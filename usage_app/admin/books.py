@@ -8,8 +8,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
@@ -20,7 +20,8 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.utils import parse_date_str
 
-from tenants_app.admin.pages import ReadOnlyAdmin, display
+from tenants_app.admin.pages import ReadOnlyAdmin, action, display
+from usage_app.admin import corrections
 from usage_app.models import GatewayProcess, LedgerEntry, RateBucket, Reservation, UsageWindow
 from usage_app.report_query import WITHOUT
 
@@ -151,7 +152,16 @@ class LedgerEntryAdmin(ChargeAdmin):
     )
     ordering = ("-created_at", "id")
     list_fullwidth = True
-    readonly_fields = ("cost_told", "attempts_told", "metadata_told", "result", "source")
+    actions_detail = ("correct",)
+    readonly_fields = (
+        "cost_told",
+        "credit_told",
+        "attempts_told",
+        "metadata_told",
+        "result",
+        "source",
+        "later_told",
+    )
     fieldsets = (
         (
             "Request",
@@ -182,11 +192,11 @@ class LedgerEntryAdmin(ChargeAdmin):
                     ("input_tokens", "cached_tokens", "cache_write_tokens"),
                     ("output_tokens", "reasoning_tokens", "total_tokens"),
                     ("held_tokens", "overrun_tokens"),
-                    ("source", "price", "cost_told"),
+                    ("source", "price", "cost_told", "credit_told"),
                 )
             },
         ),
-        ("Entry", {"fields": (("kind", "corrects"), ("reason", "author"))}),
+        ("Entry", {"fields": (("kind", "corrects"), ("reason", "author"), "later_told")}),
     )
 
     def named(self, term: str) -> Q:
@@ -209,6 +219,32 @@ class LedgerEntryAdmin(ChargeAdmin):
     @display(description="Cost")
     def cost_told(self, entry: LedgerEntry) -> str:
         return money(entry.cost)
+
+    @display(description="Credit")
+    def credit_told(self, entry: LedgerEntry) -> str:
+        return "none" if entry.credit is None else money(entry.credit)
+
+    @display(description="Later entries about it")
+    def later_told(self, entry: LedgerEntry) -> SafeString | str:
+        later = LedgerEntry.objects.for_tenant(entry.tenant_id).filter(corrects=entry.id)
+        rows = [
+            (self.url_of("change", one.pk), f"{one.kind} of {one.created_at:%Y-%m-%d}",
+             f"{one.total_tokens:+,} tokens, cost {money(one.cost)}", one.reason)
+            for one in later.order_by("settled_at", "id")
+        ]  # fmt: skip
+        line = (
+            '<div><a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>: {} ({})</div>'
+        )
+        return format_html_join("", line, rows) or "none"
+
+    def has_correct_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
+        """Whether the button that corrects is shown; see TenantAdmin.has_issue_permission."""
+        return request.user.has_perm(corrections.PERMISSION)
+
+    @action(description="Correct", icon="edit_note", permissions=["correct"])
+    def correct(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Add a correction of the request that this entry is about."""
+        return corrections.correct(self, request, self.get_object(request, object_id))
 
     @display(description="Attempts")
     def attempts_told(self, entry: LedgerEntry) -> SafeString:

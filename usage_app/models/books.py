@@ -236,6 +236,7 @@ class LedgerEntry(Charge):
 
     class Meta:
         verbose_name_plural = "ledger entries"
+        permissions = (("correct_ledger", "Can correct the ledger, give credits and re-price"),)
         # These name what the hand-written table has; see migration 0002.
         indexes = (
             models.Index(fields=["tenant", "local_day"], name="entry_tenant_day"),

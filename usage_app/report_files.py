@@ -3,7 +3,7 @@ last digit. No HTTP.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import StringIO
 from typing import Any
 
@@ -42,13 +42,19 @@ def csv_chunks(query: ReportQuery, tenant: Tenant | None = None) -> Iterator[str
     return written(COLUMNS, (cells(query, line) for line in lines))
 
 
-def cells(query: ReportQuery, line: Line) -> tuple[Any, ...]:
-    """A line as the cells of a file. A name is empty where the report is not by it."""
+def cells(
+    query: ReportQuery, line: Line, *, as_text: Callable[[str], str] | None = None
+) -> tuple[Any, ...]:
+    """A line as the cells of a file; names as `as_text` makes them, which no spreadsheet takes for
+    formulas unless told. A name is None where the report is not by it.
+    """
+    safe = as_text or cell
     figures, span = line.figures, query.span
     cost, price = figures.known_cost, figures.known_price
     texts = (line.tenant, line.tenant_name, line.cost_center, line.key_id, line.key, line.model)
+    names = (safe(name) if isinstance(name, str) else name for name in texts)
     return (
-        *(f"{span.first}", f"{span.last}", line.day and f"{line.day}", *map(cell, texts)),
+        *(f"{span.first}", f"{span.last}", line.day and f"{line.day}", *names),
         *(figures.requests, figures.errors, figures.aborted, figures.expired, figures.attempts),
         *(figures.input_tokens, figures.cached_tokens, figures.cache_write_tokens),
         *(figures.output_tokens, figures.reasoning_tokens, figures.total_tokens),
@@ -60,10 +66,9 @@ def cells(query: ReportQuery, line: Line) -> tuple[Any, ...]:
     )
 
 
-def cell(value: Any) -> Any:
-    """Text that no spreadsheet takes for a formula; numbers stay what they are."""
-    dangerous = isinstance(value, str) and value.startswith(FORMULA_STARTS)
-    return f"'{value}" if dangerous else value
+def cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def written(columns: Iterable[str], lines: Iterable[Iterable[Any]]) -> Iterator[str]:

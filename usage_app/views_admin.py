@@ -1,6 +1,6 @@
 """The staff's usage report as a page of the admin, and what is on it as a file."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,19 +15,25 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from tenants_app.models import Tenant
-from usage_app import report_files, report_page
+from usage_app import report_files, report_page, report_xlsx
 from usage_app.figures import Span
 from usage_app.periods import next_month
 from usage_app.report_form import ReportForm
 from usage_app.report_query import ReportQuery
 
 LAST_PAGE = 100_000
-FILES = ("csv",)
+FILES: Mapping[str, tuple[str, Callable[[ReportQuery, Tenant | None], Iterator[Any]]]] = {
+    "csv": ("text/csv; charset=utf-8", report_files.csv_chunks),
+    "xlsx": (
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        report_xlsx.xlsx_chunks,
+    ),
+}
 
 
 @admin.site.admin_view
 def usage_report(request: HttpRequest) -> HttpResponseBase:
-    """The page, or with `?format=csv` the file. For staff who may view the ledger."""
+    """The page, or with `?format=` what is on it as a file. For staff who may view the ledger."""
     if not request.user.has_perm("usage_app.view_ledgerentry"):
         raise PermissionDenied
     # Postgres would raise at a NUL, where a form should say what is wrong.
@@ -40,8 +46,8 @@ def usage_report(request: HttpRequest) -> HttpResponseBase:
     if not form.is_valid() or form.asked is None:
         context = {**admin.site.each_context(request), "title": "Usage", "form": form}
         return render(request, "admin/usage_report.html", context, status=400)
-    if query.get("format") == "csv":
-        return _csv(request, form.asked, form.tenant)
+    if (kind := query.get("format", "")) in FILES:
+        return _file(request, kind, form.asked, form.tenant)
     return _page(request, form, form.asked)
 
 
@@ -72,20 +78,22 @@ def _page(request: HttpRequest, form: ReportForm, query: ReportQuery) -> HttpRes
     return render(request, "admin/usage_report.html", context)
 
 
-def _csv(request: HttpRequest, query: ReportQuery, tenant: Tenant | None) -> StreamingHttpResponse:
-    chunks = report_files.csv_chunks(query, tenant)
+def _file(
+    request: HttpRequest, kind: str, query: ReportQuery, tenant: Tenant | None
+) -> StreamingHttpResponse:
+    content_type, chunks_of = FILES[kind]
+    chunks = chunks_of(query, tenant)
     response = StreamingHttpResponse(
-        _awaited(chunks) if isinstance(request, ASGIRequest) else chunks,
-        content_type="text/csv; charset=utf-8",
+        _awaited(chunks) if isinstance(request, ASGIRequest) else chunks, content_type=content_type
     )
-    response["Content-Disposition"] = f'attachment; filename="{_name(query)}.csv"'
+    response["Content-Disposition"] = f'attachment; filename="{_name(query)}.{kind}"'
     return response
 
 
-async def _awaited(chunks: Iterator[str]) -> AsyncIterator[str]:
+async def _awaited(chunks: Iterator[Any]) -> AsyncIterator[Any]:
     """The same pieces for an async server, which would gather a plain iterator first."""
 
-    def piece() -> str | None:
+    def piece() -> Any:
         return next(chunks, None)
 
     while (chunk := await sync_to_async(piece)()) is not None:

@@ -19,14 +19,16 @@ ROWS_A_FETCH = 500
 
 
 def usage(
-    groups: Sequence[str], span: Span, *, tenant: Tenant | None = None
+    groups: Sequence[str], span: Span, *, tenant: Tenant | None = None, since: str | None = None
 ) -> list[tuple[tuple[Any, ...], Figures]]:
     """Usage within the span, of one tenant or of all, added up by `groups` of (tenant_id, day,
     api_key_id, model) and in their order; it equals the sum of the entries at that moment, see
-    `usage_sql.usage` for how. Two queries, however many rows there are.
+    `usage_sql.usage` for how. Two queries, however many rows there are. With `since` other than the
+    roll-ups' mark only days without later entries come from the roll-ups: `-infinity`, none.
     """
     statement = usage_sql.usage(groups, one_tenant=tenant is not None)
-    params: dict[str, Any] = {"since": rollups.mark(), "first": span.first, "last": span.last}
+    since = rollups.mark() if since is None else since
+    params: dict[str, Any] = {"since": since, "first": span.first, "last": span.last}
     if tenant is not None:
         params["tenant_id"] = tenant.pk
     with connection.cursor() as cursor:

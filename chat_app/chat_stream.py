@@ -30,7 +30,7 @@ from chat_app.schema import Message
 from chat_app.turn import Turn
 from tenants_app import directory
 from tenants_app.errors import InternalError, TollgateError
-from usage_app import ledger
+from usage_app import ledger, own_usage
 from usage_app.holds import BudgetState, Hold, Settlement, money_text
 from usage_app.pricing import UsageFigures
 
@@ -239,10 +239,14 @@ class ChatStream:
         """
         try:
             caller = await directory.ensure_current(self.turn.caller)
-            return self.turn.as_of(caller, fallback, self.hold)
+            newest = self.turn.as_of(caller, fallback, self.hold)
+            if caller is self.turn.caller or await own_usage.is_within_budgets(caller):
+                return newest
+            why = "budget_exceeded"
         except TollgateError as refusal:
-            log.info("fallback_not_usable", model=fallback.model.public_id, error=refusal.code)
-            return None
+            why = refusal.code
+        log.info("fallback_not_usable", model=fallback.model.public_id, error=why)
+        return None
 
     def _upstream_call(self, candidate: Candidate) -> UpstreamCall:
         turn = self.turn

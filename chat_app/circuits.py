@@ -80,6 +80,11 @@ class Circuits:
             circuit.is_trying = True
         return True
 
+    def is_open(self, upstream: UpstreamSnapshot, tenant_id: int) -> bool:
+        """Whether it is left alone now: waiting to ask it again would be in vain."""
+        now = self._clock()
+        return any(c.is_open and now < c.retry_at for c in self._of(upstream, tenant_id))
+
     def answered(self, upstream: UpstreamSnapshot, tenant_id: int) -> None:
         """It is alive: it answered, or refused a request for reasons of the request's."""
         if not self._circuits:

@@ -41,7 +41,7 @@ def room(tenant: TenantSnapshot, call: ChatCall, candidates: Sequence[Candidate]
     """
     asked = tokens.estimate_characters(len(call.message))
     first = candidates[0].model
-    answer = min(call.max_tokens or first.default_output, first.max_output)
+    answer = min(tokens.wanted_output(call, first), first.max_output)
     left = [
         window - asked - min(answer, candidate.model.max_output)
         for candidate in candidates

@@ -148,6 +148,7 @@ class GatewayClient:
 
     async def _open_one(self, candidate: Candidate, opening: _Opening) -> Opened:
         """This candidate, asked as often as is safe and worth it. Raises its last ProviderError."""
+        upstream = candidate.route.upstream
         retried = 0
         while True:
             try:
@@ -160,7 +161,7 @@ class GatewayClient:
                     left_seconds=opening.left_seconds,
                     draw=random(),  # noqa: S311 - spreads load, guards nothing
                 )
-                if pause is None:
+                if pause is None or self._circuits.is_open(upstream, opening.tenant_id):
                     raise
             await asyncio.sleep(pause)
             retried += 1

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chat_app.schema import Message
+    from chat_app.schema import ChatCall, Message
     from tenants_app.snapshots import ModelSnapshot
 
 CHARACTERS_PER_TOKEN = 4
@@ -29,13 +29,19 @@ def estimate_characters(characters: int) -> int:
     return -(-characters // CHARACTERS_PER_TOKEN)
 
 
+def wanted_output(call: ChatCall, model: ModelSnapshot) -> int:
+    """Tokens of an answer that the client asked for, else the model's default; not capped."""
+    return call.max_tokens or model.default_output
+
+
 def ceiling_input(messages: Iterable[Message], model: ModelSnapshot) -> int:
     """Tokens to hold for a prompt, before images.
 
     No byte-level tokenizer makes more tokens than bytes, so with the default ratio of 1 a prompt
-    never has more; an operator may loosen the ratio of `model`.
+    never has more, but for what the model's template adds, which an operator states in `model`. The
+    ratio may be loosened there, too.
     """
-    size = overhead = 0
+    size, overhead = 0, model.template_tokens
     for message in messages:
         size += len(message.content.encode())
         overhead += TOKENS_PER_MESSAGE

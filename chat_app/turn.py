@@ -54,15 +54,19 @@ class Turn:
     @property
     def wanted_output(self) -> int:
         """The answer's longest length in tokens, before any cap is put on it."""
-        return self.call.max_tokens or self.candidates[0].model.default_output
+        return tokens.wanted_output(self.call, self.candidates[0].model)
 
     def demand(self) -> Demand:
         """The most it may come to with any of its candidates: a fallback needs no second hold."""
         wanted = min(self.wanted_output, self.candidates[0].model.max_output)
-        ratios = {c.model.hold_bytes_per_token: c.model for c in self.candidates}
+        # One look at the prompt for all candidates that count it alike.
+        countings = {
+            (c.model.hold_bytes_per_token, c.model.template_tokens): c.model
+            for c in self.candidates
+        }
         quotes = [rates for rates in self.quotes.values() if rates is not None]
         return Demand(
-            input_tokens=max(tokens.ceiling_input(self.messages, m) for m in ratios.values()),
+            input_tokens=max(tokens.ceiling_input(self.messages, m) for m in countings.values()),
             output_tokens=wanted,
             minimum_output_tokens=min(MINIMUM_OUTPUT_TOKENS, wanted),
             input_rate=max((rates.dearest_input for rates in quotes), default=0),

@@ -8,8 +8,9 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Exists, Model, OuterRef, QuerySet
+from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
@@ -76,12 +77,21 @@ class UpstreamPage(UpstreamAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         circuits = open_circuits().filter(upstream=OuterRef("pk"))
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(is_left_alone=Exists(circuits))
+        rows: QuerySet[Any] = (
+            super()
+            .get_queryset(request)
+            .annotate(retry_at=Subquery(circuits.order_by("-retry_at").values("retry_at")[:1]))
+        )
         return rows
 
-    @display(description="Circuit", label={"open": "danger", "closed": "success"})
+    @display(
+        description="Circuit",
+        label={"open": "danger", "half-open": "warning", "closed": "success"},
+    )
     def circuit(self, upstream: Any) -> str:
-        return "open" if upstream.is_left_alone else "closed"
+        if upstream.retry_at is None:
+            return "closed"
+        return "open" if timezone.now() < upstream.retry_at else "half-open"
 
 
 def _on_the_books(request: HttpRequest, obj: Model | None) -> bool:

@@ -77,7 +77,7 @@ ROUTES = """
     WHERE tenant_id IS NOT DISTINCT FROM %(tenant)s ORDER BY priority, id"""
 MODELS = """
     SELECT id, public_id, default_output, max_output, context_window, hold_bytes_per_token,
-           image_tokens, enabled
+           template_tokens, image_tokens, enabled
     FROM tenants_app_model"""
 HOSTS = "SELECT host, tenant_id FROM tenants_app_tenanthost"
 

@@ -79,6 +79,7 @@ class ModelSnapshot:
     max_output: int = 8192
     context_window: int | None = None
     hold_bytes_per_token: Decimal = Decimal(1)
+    template_tokens: int = 0
     image_tokens: int = 0
     routes: tuple[RouteSnapshot, ...] = ()
 
@@ -147,6 +148,7 @@ def passed_through(model: ModelSnapshot, upstream: UpstreamSnapshot) -> ModelSna
         max_output=model.max_output,
         context_window=model.context_window,
         hold_bytes_per_token=model.hold_bytes_per_token,
+        template_tokens=model.template_tokens,
         image_tokens=model.image_tokens,
         routes=(RouteSnapshot(upstream, model.public_id),),
     )

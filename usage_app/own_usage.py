@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+
 from tenants_app.database import pool
+from tenants_app.errors import ServiceUnavailable
 from tenants_app.snapshots import Caller, Limit
 from usage_app import usage_sql
 from usage_app.admission import MICRO, Bucket, Check, ScopeName, bucket_level, seconds_until
@@ -67,6 +71,18 @@ async def budgets(caller: Caller) -> list[Fill]:
         buckets={(row[0], row[1]): Bucket(*row[2:]) for row in buckets},
     )
     return list(_fills(caller, counters))
+
+
+async def is_within_budgets(caller: Caller) -> bool:
+    """Whether what is used and held fits into the caller's day and month budgets as they are now:
+    false once one was set lower than that. Raises ServiceUnavailable when the database is away.
+    """
+    try:
+        fills = await budgets(caller)
+    except (OperationalError, PoolTimeout):
+        raise ServiceUnavailable from None
+    calendar = (fill for fill in fills if fill.limit.period in ("day", "month"))
+    return all(fill.used + fill.held <= fill.limit.limit for fill in calendar)
 
 
 _WINDOW = """

@@ -1,21 +1,21 @@
 """One exchange with an upstream, whatever its provider: send, relay the answer, say what failed.
 
-Owns the order of things, their bounds, and what each failure means. What the bytes mean is the
-provider's Dialect; the wire is http.py.
+Owns the order of things and their bounds. What the bytes mean is the provider's Dialect, what each
+failure means is in failures.py; the wire is http.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, cast
 
 import httpx
 import structlog
 
 from chat_app import sse
+from chat_app.providers import failures
 from chat_app.providers.base import (
     Answer,
     Event,
@@ -23,31 +23,22 @@ from chat_app.providers.base import (
     ProviderError,
     UpstreamBroken,
     UpstreamCall,
-    UpstreamRateLimited,
-    UpstreamRejected,
-    UpstreamTimeout,
-    UpstreamUnreachable,
     WholeAnswer,
 )
 from chat_app.providers.dialect import Dialect, Reader, Refusal, Unreadable
 from chat_app.providers.excerpts import MAX_BODY_BYTES, excerpt
-from chat_app.providers.http import Barred, Body, Transport
+from chat_app.providers.http import Body, Transport
 
 if TYPE_CHECKING:
     from tenants_app.snapshots import RouteSnapshot
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
-MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60
 # An upstream may take this long over the text of a refusal, and over the bytes after [DONE].
 REFUSAL_SECONDS = 2.0
 DRAIN_SECONDS = 0.1
-# With these the same request may well be answered a moment later, and was hardly worked on now: a
-# 502 is mostly a backend that was not there.
-RETRYABLE_STATUSES = frozenset({409, 425, 429, 500, 502, 503, 520, 521, 522, 529})
 
 log = structlog.get_logger(__name__)
 _REFERENCE = re.compile(r"[\x21-\x7e]{1,200}")
-_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -66,7 +57,7 @@ async def send(transport: Transport, asked: Asked) -> Answer:
     try:
         response = await transport.handle_async_request(asked.request)
     except httpx.TransportError as exc:
-        failure = _failure(exc)
+        failure = failures.of_wire(exc)
     else:
         return await Exchange(asked, response).begin()
     # Raised out here, it keeps no reference to the wire's own exception.
@@ -124,10 +115,10 @@ class Exchange:
     def refused_by(self, error: bytes) -> ProviderError:
         """The failure that an error in place of an answer tells of."""
         refusal = self.asked.dialect.judge(self.head.status, error)
-        return self._refused(refusal, self._excerpt(error)) if refusal else self.broken_by(error)
+        return self._refused(refusal, error) if refusal else self.broken_by(error)
 
     def lost(self, exc: httpx.TransportError) -> ProviderError:
-        return _failure(exc, head=self.head)
+        return failures.of_wire(exc, self.head)
 
     def note_usage(self, reader: Reader) -> None:
         if reader.usage_problem:
@@ -163,22 +154,10 @@ class Exchange:
         except (TimeoutError, ProviderError):
             body = b""
         refusal = self.asked.dialect.judge(status, body) or Refusal(status)
-        return self._refused(refusal, self._excerpt(body))
+        return self._refused(refusal, body)
 
-    def _refused(self, refusal: Refusal, text: str) -> ProviderError:
-        status = refusal.status
-        if refusal.timeout:
-            kind: type[ProviderError] = UpstreamTimeout
-        elif status == 429:
-            kind = UpstreamRateLimited
-        else:
-            kind = UpstreamRejected if 300 <= status < 500 else UpstreamBroken
-        return kind(
-            text,
-            head=replace(self.head, status=status),
-            retryable=_retryable(refusal, self.headers.get("x-should-retry")),
-            retry_after=_retry_after(self.headers),
-        )
+    def _refused(self, refusal: Refusal, body: bytes) -> ProviderError:
+        return failures.of_refusal(refusal, self.head, self.headers, self._excerpt(body))
 
     async def _read(self, limit: int) -> bytes:
         """The body; of a longer one than `limit`, a beginning that is longer than that."""
@@ -283,32 +262,3 @@ class StreamedAnswer:
         elif self._ended and not reader.complete and self._failure is None:
             self._failure = self._exchange.broken("the stream ended before the answer did")
         return events
-
-
-def _failure(exc: httpx.TransportError, *, head: Head | None = None) -> ProviderError:
-    """What a failure of the wire means. Only before the head may nothing have been sent."""
-    text = str(exc)
-    if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
-        return UpstreamUnreachable(text, retryable=not isinstance(exc, Barred))
-    if isinstance(exc, httpx.UnsupportedProtocol):
-        return UpstreamUnreachable(text)
-    kind = UpstreamTimeout if isinstance(exc, httpx.TimeoutException) else UpstreamBroken
-    return kind(text, head=head)
-
-
-def _retryable(refusal: Refusal, wish: str | None) -> bool:
-    """`wish` is x-should-retry, which comes before the status, as the OpenAI SDKs have it; a code
-    that says no (a used-up quota) comes before both.
-    """
-    if refusal.retryable is False or wish == "false":
-        return False
-    return bool(refusal.retryable) or wish == "true" or refusal.status in RETRYABLE_STATUSES
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, bounded; the other form, a date, needs clocks that agree."""
-    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        value = headers.get(name, "")
-        if _DECIMAL.fullmatch(value):
-            return min(float(value) / unit, MAX_RETRY_AFTER_SECONDS)
-    return None

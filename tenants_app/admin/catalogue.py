@@ -226,6 +226,8 @@ class ModelForm(WordedForm):
             "default_output": "Output tokens when the client names no maximum.",
             "max_output": "Output tokens at most, whatever the client asks.",
             "context_window": "Input and output together. Empty: not known.",
+            "template_tokens": "Tokens that the model's own template adds to every prompt, as a"
+            " default system prompt does; held for each request.",
             "image_tokens": "Tokens held for each image of a request.",
             "enabled": "Off: nobody is answered by it.",
         }
@@ -257,7 +259,7 @@ class ModelAdmin(ConfigurationAdmin):
                 "fields": (
                     ("default_output", "max_output"),
                     ("context_window", "image_tokens"),
-                    "hold_bytes_per_token",
+                    ("hold_bytes_per_token", "template_tokens"),
                 )
             },
         ),

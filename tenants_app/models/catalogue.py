@@ -139,6 +139,7 @@ class Model(models.Model):
     max_output = models.PositiveIntegerField(default=8192)
     context_window = models.PositiveIntegerField(null=True, blank=True)
     hold_bytes_per_token = models.DecimalField(max_digits=6, decimal_places=3, default=Decimal(1))
+    template_tokens = models.PositiveIntegerField(default=0)
     image_tokens = models.PositiveIntegerField(default=0)
     enabled = models.BooleanField(default=True)
 
@@ -156,7 +157,11 @@ class Model(models.Model):
             ),
             models.CheckConstraint(
                 name="model_sizes_are_sensible",
-                condition=Q(hold_bytes_per_token__gt=0, image_tokens__lte=TOKENS_MAX)
+                condition=Q(
+                    hold_bytes_per_token__gt=0,
+                    template_tokens__lte=TOKENS_MAX,
+                    image_tokens__lte=TOKENS_MAX,
+                )
                 & (Q(context_window=None) | Q(context_window__range=(1, TOKENS_MAX))),
             ),
         ]

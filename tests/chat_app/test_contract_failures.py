@@ -246,6 +246,27 @@ def test_a_fallback_that_left_the_allow_list_meanwhile_is_passed_over(
     assert len(loopback.requests) == 1
 
 
+def test_a_fallback_of_a_tenant_whose_budget_was_lowered_meanwhile_is_passed_over(
+    live: Server, loopback: Loopback
+) -> None:
+    patient = upstream_at(loopback, "patient", first_byte_timeout_ms=700)
+    make_route(make_model("slow-head"), patient)
+    acme = house(loopback, "slow-head")
+    acme.fall_back_to(playing(loopback, "good"))
+    budget = make_budget(acme.tenant, "tokens", "day", 1_000_000)
+
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(live.chat, acme.key)
+        assert eventually(lambda: loopback.requests)
+        budget.limit = 1
+        budget.save()
+        answer = asked.result()
+
+    assert (answer.status_code, answer.json()["error"]) == (504, AI_TIMEOUT)
+    told = [(a["model"], a["outcome"]) for a in entry_of(answer).attempts]
+    assert told == [("slow-head", "timeout"), ("good", "not_usable")]
+
+
 def test_nobody_falls_back_after_the_first_token(live: Server, loopback: Loopback) -> None:
     acme = falling_back(loopback, "cut", "good")
     answer = live.chat(acme.key, {"stream": True})

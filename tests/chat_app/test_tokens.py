@@ -1,5 +1,6 @@
 """The two figures: a quarter of the characters to show, every byte to hold."""
 
+from dataclasses import replace
 from decimal import Decimal
 from math import ceil
 
@@ -55,3 +56,9 @@ def test_ceiling_is_rounded_up_exactly(text: str, ratio: Decimal) -> None:
     size = len(text.encode())
     held = tokens.ceiling_input([Message("user", text)], model("m", ratio=str(ratio))) - 8
     assert held == ceil(Decimal(size) / ratio)
+
+
+def test_what_a_template_adds_is_held_too() -> None:
+    with_template = replace(model("m"), template_tokens=21)
+    held = [tokens.ceiling_input([Message("user", "x")], m) for m in (model("m"), with_template)]
+    assert held == [9, 30]

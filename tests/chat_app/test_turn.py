@@ -110,6 +110,12 @@ def test_fallback_without_a_price_is_not_taken_under_a_new_money_budget() -> Non
     assert as_of(limited) is None
 
 
+def test_demand_is_the_most_of_any_candidate() -> None:
+    plain, wordy = model("first"), replace(model("second"), template_tokens=21)
+    asked = turn(caller(plain, wordy, default="first", fallbacks=["second"]))
+    assert asked.demand().input_tokens == 13 + 21
+
+
 def test_fallback_that_would_not_fit_into_the_hold_is_not_taken() -> None:
     dearer = caller(MODELS[0], model("second", ratio="0.5"), default="first", fallbacks=["second"])
     assert as_of(dearer) is None

@@ -36,7 +36,8 @@ def test_events_hold_no_secret_column() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_name FROM information_schema.columns"
-            " WHERE column_name IN ('digest', 'sealed_token') ORDER BY 1"
+            " WHERE column_name IN ('digest', 'sealed_token') AND table_name LIKE 'tenants_app_%%'"
+            " ORDER BY 1"
         )
         assert cursor.fetchall() == [("tenants_app_apikey",), ("tenants_app_upstream",)]
 

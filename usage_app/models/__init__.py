@@ -1,6 +1,7 @@
 """The tables of the books, by what they are for."""
 
 from usage_app.models.audit import AUDITED
+from usage_app.models.bills import ProviderBill, ProviderBillLine, ProviderBillMatch
 from usage_app.models.books import (
     GatewayProcess,
     LedgerEntry,
@@ -29,6 +30,9 @@ __all__ = [
     "Margin",
     "MonthlyUsage",
     "Price",
+    "ProviderBill",
+    "ProviderBillLine",
+    "ProviderBillMatch",
     "RateBucket",
     "Reconciliation",
     "RefusalCount",

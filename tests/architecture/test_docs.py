@@ -104,3 +104,13 @@ def test_plan_names_tests_that_are_there() -> None:
         if not file.exists() or not re.search(rf"def {name}\(", file.read_text()):
             missing.append(f"{path}::{name}")
     assert missing == []
+
+
+def test_every_event_of_the_log_is_explained() -> None:
+    calls = re.compile(r"\blog\.(?:debug|info|warning|error|exception)\(\s*\"(\w+)\"")
+    sources = (path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    events = {event for source in sources for event in calls.findall(source)}
+    page = (ROOT / "docs" / "operations.md").read_text()
+    table = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert {name for cell in table for name in re.findall(r"`(\w+)`", cell)} >= events
+    assert "chat" in events

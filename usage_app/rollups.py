@@ -5,6 +5,8 @@ A mark says up to when everything settled is in the roll-ups; reports read what 
 entries themselves.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -13,31 +15,47 @@ from django.db.backends.utils import CursorWrapper
 
 from tenants_app.models import Tenant
 from usage_app import usage_sql as sql
+from usage_app.figures import Span
 from usage_app.periods import day_period, next_month
 
 # How long an entry's transaction may take that the database does not let us see.
 MARGIN = timedelta(minutes=1)
+ENTRIES_A_SLICE = 50_000
 
 
-def roll_up(tenant_id: int, day: date) -> None:
-    """Make the tenant's rows of this local day, of the hours it touches and of its month anew.
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some days of one month of a tenant, one after the other, that are made in one transaction."""
+
+    tenant_id: int
+    first: date
+    last: date
+    days: int = 1
+
+
+def roll_up(tenant_id: int, first: date, last: date | None = None) -> None:
+    """Make the tenant's rows of these local days of one month, of the hours they touch and of the
+    month anew.
 
     One transaction, under the tenant's advisory lock: clock hours at midnight belong to two days in
     zones with half hours, so two days of one tenant must not be made at once.
     """
     timezone = Tenant.objects.values_list("timezone", flat=True).get(pk=tenant_id)
-    month = day.replace(day=1)
+    last = last or first
+    month = first.replace(day=1)
     group: dict[str, Any] = {
         "tenant_id": tenant_id,
-        "day": day,
+        "first": first,
+        "last": last,
         "month": month,
         "next_month": next_month(month),
-        **hours(day, timezone),
+        "first_hour": hours(first, timezone)["first_hour"],
+        "end_hour": hours(last, timezone)["end_hour"],
     }
     with transaction.atomic(), connection.cursor() as cursor:
         _lock(cursor, tenant_id)
         for statement in (
-            *(sql.CLEAR_DAY, sql.FILL_DAY),
+            *(sql.CLEAR_DAYS, sql.FILL_DAYS),
             *(sql.CLEAR_HOURS, sql.FILL_HOURS),
             *(sql.CLEAR_MONTH, sql.FILL_MONTH),
         ):
@@ -89,17 +107,55 @@ def mark() -> str:
         return str(cursor.fetchone()[0])
 
 
+def slices(counts: Iterable[tuple[int, date, int]]) -> list[Slice]:
+    """Days of tenants, each with how many entries it has, as slices: the oldest first.
+
+    A statement over a month costs hardly more than one over a day of it, but for the entries that
+    it reads; these are bounded, so that no transaction is long.
+    """
+    made: list[Slice] = []
+    room = 0
+    for tenant_id, day, entries in sorted(counts):
+        last = made[-1] if made else None
+        if (
+            last is not None
+            and entries <= room
+            and last.tenant_id == tenant_id
+            and last.last + timedelta(days=1) == day
+            and day.day != 1
+        ):
+            made[-1] = Slice(tenant_id, last.first, day, last.days + 1)
+            room -= entries
+        else:
+            made.append(Slice(tenant_id, day, day))
+            room = ENTRIES_A_SLICE - entries
+    return sorted(made, key=lambda one: (one.first, one.tenant_id))
+
+
+def slices_within(tenant: Tenant, span: Span) -> list[Slice]:
+    """Every day of the span, with entries or without."""
+    with connection.cursor() as cursor:
+        params: dict[str, Any] = {
+            "tenant_id": tenant.pk, "first": span.first, "last": span.last
+        }  # fmt: skip
+        cursor.execute(sql.GROUPS_WITHIN, params)
+        counts = {day: entries for _, day, entries in cursor.fetchall()}
+    days = [span.first + timedelta(days=later) for later in range(span.days)]
+    return slices((tenant.pk, day, counts.get(day, 0)) for day in days)
+
+
 def _roll_up_settled_since(since: str) -> int:
+    """Answers how many days of tenants there were."""
     with connection.cursor() as cursor:
         cursor.execute(sql.GROUPS_SETTLED_SINCE, [since])
-        groups: list[tuple[int, date]] = cursor.fetchall()
+        counts: list[tuple[int, date, int]] = cursor.fetchall()
         cursor.execute(sql.LATE_HOURS_SETTLED_SINCE, [since])
         late: list[tuple[int, datetime]] = cursor.fetchall()
-    for tenant_id, day in groups:
-        roll_up(tenant_id, day)
+    for one in slices(counts):
+        roll_up(one.tenant_id, one.first, one.last)
     for tenant_id, hour in late:
         roll_up_hour(tenant_id, hour)
-    return len(groups)
+    return len(counts)
 
 
 def _lock(cursor: CursorWrapper, tenant_id: int) -> None:

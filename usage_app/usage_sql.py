@@ -85,12 +85,16 @@ FIGURES_OF_ROWS = f"""(ARRAY[{", ".join(map(_sum_of_rows, _STORED))}]::numeric[]
     || {"|| ".join(f"{_histogram_of_rows(name)}::numeric[]" for name in _HISTOGRAMS)})"""
 BUCKETED = _BUCKETED
 
-CLEAR_DAY = "DELETE FROM usage_app_dailyusage WHERE tenant_id = %(tenant_id)s AND day = %(day)s"
+CLEAR_DAYS = """
+DELETE FROM usage_app_dailyusage
+WHERE tenant_id = %(tenant_id)s AND day BETWEEN %(first)s AND %(last)s
+"""
 
-FILL_DAY = f"""
+FILL_DAYS = f"""
 INSERT INTO usage_app_dailyusage (tenant_id, day, {_COLUMNS})
 SELECT e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model, {_OF_GROUP}
-FROM ({_BUCKETED} WHERE e.tenant_id = %(tenant_id)s AND e.local_day = %(day)s OFFSET 0) e
+FROM ({_BUCKETED} WHERE e.tenant_id = %(tenant_id)s
+    AND e.local_day BETWEEN %(first)s AND %(last)s OFFSET 0) e
 GROUP BY e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model
 """
 
@@ -132,8 +136,14 @@ WHERE datname = current_database() AND backend_type = 'client backend'
 """
 
 GROUPS_SETTLED_SINCE = """
-SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
-WHERE e.settled_at >= %s ORDER BY e.local_day, e.tenant_id
+SELECT e.tenant_id, e.local_day, count(*) FROM usage_app_ledgerentry e
+WHERE e.settled_at >= %s GROUP BY e.tenant_id, e.local_day
+"""
+
+GROUPS_WITHIN = """
+SELECT e.tenant_id, e.local_day, count(*) FROM usage_app_ledgerentry e
+WHERE e.tenant_id = %(tenant_id)s AND e.local_day BETWEEN %(first)s AND %(last)s
+GROUP BY e.tenant_id, e.local_day
 """
 
 # What was written later than the day it is booked on was admitted in another hour.

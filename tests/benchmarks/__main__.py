@@ -24,7 +24,7 @@ from uuid import uuid4, uuid5
 import psutil
 
 from gateway_project.embedded import home
-from tests.benchmarks import load
+from tests.benchmarks import books, load
 
 PARALLEL = 16
 SHORT, LONG = 10, 210
@@ -35,7 +35,10 @@ HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 def main() -> None:
-    """Run the whole benchmark and print its figures."""
+    """Run the whole benchmark and print its figures; or that of the books."""
+    if sys.argv[1:2] == ["books"]:
+        books.main(sys.argv[2:])
+        return
     arguments = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     arguments.add_argument("--requests", type=int, default=4000, help="plain answers a round")
     arguments.add_argument("--rounds", type=int, default=3, help="rounds; each prints a line")

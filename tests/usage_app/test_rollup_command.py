@@ -63,11 +63,12 @@ def test_stopped_in_the_middle_it_says_where_to_go_on(monkeypatch: pytest.Monkey
     make_days(acme)
     roll_up = rollups.roll_up
 
-    def interrupted(tenant_id: int, day: date) -> None:
-        if day.day == 15:
+    def interrupted(tenant_id: int, first: date, last: date) -> None:
+        if first.day == 15:
             raise KeyboardInterrupt
-        roll_up(tenant_id, day)
+        roll_up(tenant_id, first, last)
 
+    monkeypatch.setattr(rollups, "ENTRIES_A_SLICE", 1)
     monkeypatch.setattr(rollups, "roll_up", interrupted)
     with pytest.raises(CommandError, match="The rest: --from 2026-03-15") as stopped:
         call_command("rollup", "--from", "2026-03-14")

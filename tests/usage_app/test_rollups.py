@@ -311,3 +311,22 @@ def all_rows() -> list[tuple[Any, ...]]:
             *(f.attname for f in rows._meta.concrete_fields if f.attname != "id")
         ).order_by("model", rows._meta.concrete_fields[-1].attname)
     ]
+
+
+def test_slices_are_runs_of_days_in_a_month_with_a_bounded_number_of_entries() -> None:
+    first = date(2026, 2, 26)
+    counts = [(2, first, 1)]
+    counts += [(1, first + timedelta(days=later), 10) for later in (0, 1, 2, 3, 5)]
+    counts += [(1, date(2026, 4, day), 20_000) for day in (1, 2, 3)]
+    counts += [(3, date(2026, 5, 1), 10**9), (3, date(2026, 5, 2), 1)]
+    found = [(one.tenant_id, str(one.first), one.days) for one in rollups.slices(counts)]
+    assert found == [
+        (1, "2026-02-26", 3),
+        (2, "2026-02-26", 1),
+        (1, "2026-03-01", 1),
+        (1, "2026-03-03", 1),
+        (1, "2026-04-01", 2),
+        (1, "2026-04-03", 1),
+        (3, "2026-05-01", 1),
+        (3, "2026-05-02", 1),
+    ]

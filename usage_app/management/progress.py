@@ -21,9 +21,9 @@ class Progress:
     _began: float = field(default_factory=time.monotonic)
     _drawn: float = 0.0
 
-    def step(self, what: str) -> None:
-        """One more is done; `what` says which."""
-        self.done += 1
+    def step(self, what: str, count: int = 1) -> None:
+        """So many more are done; `what` says which."""
+        self.done += count
         last = self.done == self.total
         if self.out.isatty():
             now = time.monotonic()

@@ -1,8 +1,7 @@
 """Makes roll-ups anew from the command line, day by day; `rollups` does it."""
 
 import sys
-from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -26,27 +25,29 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         span, tenant = span_of(options), tenant_of(options)
         tenants = [tenant] if tenant else list(Tenant.objects.order_by("slug"))
-        groups = sorted(
-            ((day, one.slug, one.pk) for one in tenants for day in _days(one, span)),
+        slices = sorted(
+            ((one, owner.slug) for owner in tenants for one in _slices(owner, span)),
+            key=lambda pair: (pair[0].first, pair[1]),
         )
-        progress = Progress(sys.stderr, len(groups))
-        at = groups[0][0] if groups else date.min
+        total = sum(one.days for one, _ in slices)
+        progress = Progress(sys.stderr, total)
+        at = date.min
         try:
-            for at, slug, tenant_id in groups:
-                rollups.roll_up(tenant_id, at)
-                progress.step(f"{at} {slug}")
+            for one, slug in slices:
+                at = one.first
+                rollups.roll_up(one.tenant_id, one.first, one.last)
+                progress.step(f"{one.last} {slug}", one.days)
         except KeyboardInterrupt as stopped:
             progress.close()
             raise CommandError(
-                f"Stopped after {progress.done} of {len(groups)} days of tenants, which are done."
+                f"Stopped after {progress.done} of {total} days of tenants, which are done."
                 f" The rest: --from {at}",
                 returncode=130,
             ) from stopped
         progress.close()
-        self.stdout.write(f"rolled up {len(groups)} days of {len(tenants)} tenants")
+        self.stdout.write(f"rolled up {total} days of {len(tenants)} tenants")
 
 
-def _days(tenant: Tenant, span: Span | None) -> Iterator[date]:
+def _slices(tenant: Tenant, span: Span | None) -> list[rollups.Slice]:
     found = extent.within(tenant, span)
-    for later in range(found.days if found else 0):
-        yield found.first + timedelta(days=later)  # type: ignore[union-attr]
+    return rollups.slices_within(tenant, found) if found else []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -33,6 +33,7 @@ COLUMNS: Final = (
     "reasoning_tokens",
 )
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class CorrectionRefused(ValueError):
@@ -184,7 +185,7 @@ def day_for(tenant: Tenant, day: date) -> date:
     return today(tenant) if months.is_closed(tenant, day) else day
 
 
-def in_open_month(write: Callable[[], bool]) -> bool:
+def in_open_month(write: Callable[[], T]) -> T:
     """Run a writer in a transaction of its own; again, if a month was closed under its hands."""
     try:
         with transaction.atomic():

@@ -3,6 +3,7 @@ is written, `corrections` and `repricing` decide.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import orjson
 from django.db import connection
 
 from usage_app import correction_sql as sql
+from usage_app.figures import Span
 
 
 def lock(tenant_id: int) -> None:
@@ -33,6 +35,27 @@ def write_corrections(rows: Iterable[Mapping[str, Any]]) -> None:
 def write_credit(row: Mapping[str, Any]) -> None:
     """An entry that is money alone, under the tenant's `lock`."""
     _write(sql.CREDIT, [row])
+
+
+def days_of(tenant_id: int, span: Span) -> list[date]:
+    """The local days of the span on which the tenant made requests."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.DAYS, [tenant_id, span.first, span.last])
+        return [day for (day,) in cursor.fetchall()]
+
+
+def compare(day: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What re-pricing a tenant's day would change, as `correction_sql` sums it up."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.COMPARE, day)
+        return list(cursor.fetchall())
+
+
+def reprice(day: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Write what re-pricing the day changes, under the tenant's `lock`; answers as `compare`."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.REPRICE, day)
+        return list(cursor.fetchall())
 
 
 def _write(statement: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -43,6 +43,7 @@ ENGINE: tuple[Entry, ...] = (
 )
 STAFF: tuple[Entry, ...] = (
     ("Changes", "history", "tenants_app.change"),
+    ("Staff tokens", "badge", "usage_app.stafftoken"),
     ("Users", "person", "auth.user"),
     ("Groups", "group", "auth.group"),
 )

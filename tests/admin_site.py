@@ -17,6 +17,7 @@ from chat_app.models import ChatMessage, OpenCircuit
 from tenants_app import keys
 from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
+from usage_app import staff_tokens
 from usage_app.models import (
     DailyUsage,
     Drift,
@@ -131,6 +132,8 @@ def make_books(tenant: Tenant, key: Any, price: Price | None = None) -> LedgerEn
     HourlyUsage.objects.create(**rollup, hour=now)
     DailyUsage.objects.create(**rollup, day=now.date())
     MonthlyUsage.objects.create(**rollup, month=now.date().replace(day=1))
+    owner = User.objects.get_or_create(username="finance", is_staff=True)[0]
+    staff_tokens.issue(owner, name=f"tool of {tenant.slug}")
     run = Reconciliation.objects.create(author="task", tenants=1, drifts=1, finished_at=now)
     Drift.objects.create(
         **scope, reconciliation=run, day=now.date(), book="days", period="today",

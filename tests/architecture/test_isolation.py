@@ -116,6 +116,12 @@ def budgets(they: Neighbours) -> None:
     assert [(b["limit"], b["used"]) for b in data["budgets"]] == [(5_000, 0)]
 
 
+def reports(they: Neighbours) -> None:
+    """All tenants' usage is for staff tokens; a key is no credential here."""
+    for path in ("/reports/usage", "/reports/usage?tenant=globex"):
+        assert they.server.get(path, they.globex.key).status_code == 401
+
+
 def health(they: Neighbours) -> None:
     data = they.server.get("/health", they.globex.key).json()["data"]
     assert (data["tenantId"], data["modelId"]) == ("globex", "good")
@@ -136,6 +142,8 @@ def admin(they: Neighbours) -> None:
 
 # These need no key, and are the same for everybody.
 OPEN = ("", "admin/", "ready", "health")
+# Here keys are no credentials.
+STAFF = ("reports/usage",)
 Check = Callable[[Neighbours], None]
 TABLE: dict[str, tuple[Check, ...]] = {
     "": (tells_nothing_of_tenants,),
@@ -147,6 +155,7 @@ TABLE: dict[str, tuple[Check, ...]] = {
     "sessions/<str:session_id>/history": (history,),
     "usage": (usage, usage_of_a_neighbour_key),
     "budgets": (budgets,),
+    "reports/usage": (reports,),
 }
 
 
@@ -162,7 +171,7 @@ def test_no_key_reaches_another_tenant(neighbours: Neighbours, route: str) -> No
     for answer in knocks(neighbours, route.replace("<str:session_id>", SESSION)):
         for mark in (SECRET, TOKEN, OWN_MODEL, "77777", neighbours.acme.key.key.prefix):
             assert mark not in answer.text, answer.request.method
-        if "x-tenant-id" in answer.request.headers and route not in OPEN:
+        if "x-tenant-id" in answer.request.headers and route not in OPEN + STAFF:
             assert answer.status_code in (200, 403, 405), answer.text
     assert rows_of(neighbours.acme) == before
 

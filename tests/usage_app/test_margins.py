@@ -83,7 +83,7 @@ def test_changes_of_prices_and_margins_are_audited() -> None:
             field = "input" if isinstance(row, Price) else "percent"
             type(row).objects.filter(pk=row.pk).update(**{field: 7})
             row.delete()
-    assert (Price, Margin) == AUDITED
+    assert {Price, Margin} <= AUDITED.keys()
     for model, field in ((Price, "input"), (Margin, "percent")):
         events: Any = pghistory.core.event_models(tracks_model=model)[0]
         told = [

@@ -19,6 +19,7 @@ from usage_app.models.rollups import (
     RollupMark,
 )
 from usage_app.models.statements import Statement, StatementDay, StatementLine
+from usage_app.models.tokens import StaffToken
 
 __all__ = [
     "AUDITED",
@@ -38,6 +39,7 @@ __all__ = [
     "RefusalCount",
     "Reservation",
     "RollupMark",
+    "StaffToken",
     "Statement",
     "StatementDay",
     "StatementLine",

@@ -29,6 +29,7 @@ BOOKS: tuple[Entry, ...] = (
     ("Hours", "schedule", "usage_app.hourlyusage"),
     ("Days", "today", "usage_app.dailyusage"),
     ("Months", "calendar_month", "usage_app.monthlyusage"),
+    ("Statements", "lock", "usage_app.statement"),
     ("Reconciliation", "balance", "usage_app.reconciliation"),
     ("Drift", "rule", "usage_app.drift"),
 )

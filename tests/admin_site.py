@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ from chat_app.models import ChatMessage, OpenCircuit
 from tenants_app import keys
 from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
+from tests.usage_app.entries import make_statement
 from usage_app import staff_tokens
 from usage_app.models import (
     DailyUsage,
@@ -74,6 +75,7 @@ def make_world(slug: str = "acme") -> Tenant:
         model=model, valid_from=timezone.now() - timedelta(days=1), input="0.25", output="1.5"
     )
     Margin.objects.create(tenant=tenant, valid_from=timezone.now().date(), percent="12.5")
+    make_statement(tenant, date(2025, 1, 1))
     entry = make_books(tenant, key, price)
     OpenCircuit.objects.create(
         process_id=GatewayProcess.objects.values_list("id", flat=True).latest("started_at"),

@@ -56,6 +56,16 @@ class Checklist:
         return [point.text for point in self.points if point.state == "open"]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A month that is over, has usage, and is not closed."""
+
+    tenant_id: int
+    slug: str
+    name: str
+    month: date
+
+
 class CannotClose(Exception):
     """The month stays open; `checklist` says why."""
 
@@ -69,6 +79,13 @@ def check(tenant: Tenant, month: date) -> Checklist:
     over = _over(tenant, month)
     points = (over,) if over.state == "stop" else (over, *_points(tenant, month))
     return Checklist(tenant, month, points)
+
+
+def waiting(*, days: int = 0, most: int | None = None) -> list[Waiting]:
+    """The months that were over `days` ago and are not closed, the oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.WAITING, {"days": days, "most": most})
+        return [Waiting(*row) for row in cursor.fetchall()]
 
 
 def close(tenant: Tenant, month: date, *, by: str) -> Statement:

@@ -65,6 +65,13 @@ def lines_csv(statement: Statement) -> str:
     return buffer.getvalue()
 
 
+def entries_left(statement: Statement) -> int:
+    """How many entries of the month the ledger still has; partitions may have been detached."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.COUNT, _month(statement))
+        return int(cursor.fetchone()[0])
+
+
 def entries_csv(statement: Statement) -> Iterator[str]:
     """Every entry of the month as the digests were made of it, in pages; text that a spreadsheet
     would run begins with an apostrophe.
@@ -75,19 +82,22 @@ def entries_csv(statement: Statement) -> Iterator[str]:
         "id": UUID(int=0),
         "created_at": datetime(1, 1, 2, tzinfo=UTC),
     }
-    month: dict[str, Any] = {
-        "tenant_id": statement.tenant_id,
-        "month": statement.month,
-        "next_month": next_month(statement.month),
-    }
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(sql.LINES, {**month, **place, "limit": ENTRIES_A_PAGE})
+            cursor.execute(sql.LINES, {**_month(statement), **place, "limit": ENTRIES_A_PAGE})
             rows = cursor.fetchall()
         yield "".join(f"{line}\n" for *_, line in rows)
         if len(rows) < ENTRIES_A_PAGE:
             return
         place = dict(zip(("day", "id", "created_at"), rows[-1], strict=False))
+
+
+def _month(statement: Statement) -> dict[str, Any]:
+    return {
+        "tenant_id": statement.tenant_id,
+        "month": statement.month,
+        "next_month": next_month(statement.month),
+    }
 
 
 def _document(

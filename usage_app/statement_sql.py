@@ -105,3 +105,17 @@ WHERE {_MONTH} AND e.local_day >= %(day)s
     AND (e.local_day, e.id, e.created_at) > (%(day)s, %(id)s, %(created_at)s)
 ORDER BY e.local_day, e.id, e.created_at LIMIT %(limit)s
 """
+
+# Months that are over where the tenant is, have roll-ups, and come after its last statement.
+WAITING = """
+SELECT t.id, t.slug, t.name, m.month
+FROM (SELECT DISTINCT tenant_id, month FROM usage_app_monthlyusage) m
+JOIN tenants_app_tenant t ON t.id = m.tenant_id
+LEFT JOIN (
+    SELECT tenant_id, max(month) AS month FROM usage_app_statement GROUP BY tenant_id
+) s ON s.tenant_id = m.tenant_id
+WHERE (s.month IS NULL OR m.month > s.month)
+    AND (m.month + interval '1 month') AT TIME ZONE t.timezone
+        <= clock_timestamp() - make_interval(days => %(days)s)
+ORDER BY m.month, t.slug LIMIT %(most)s
+"""

@@ -84,13 +84,13 @@ def _file(
     content_type, chunks_of = FILES[kind]
     chunks = chunks_of(query, tenant)
     response = StreamingHttpResponse(
-        _awaited(chunks) if isinstance(request, ASGIRequest) else chunks, content_type=content_type
+        awaited(chunks) if isinstance(request, ASGIRequest) else chunks, content_type=content_type
     )
     response["Content-Disposition"] = f'attachment; filename="{_name(query)}.{kind}"'
     return response
 
 
-async def _awaited(chunks: Iterator[Any]) -> AsyncIterator[Any]:
+async def awaited(chunks: Iterator[Any]) -> AsyncIterator[Any]:
     """The same pieces for an async server, which would gather a plain iterator first."""
 
     def piece() -> Any:

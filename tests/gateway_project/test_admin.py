@@ -43,6 +43,7 @@ READ_ONLY = [
     "usage_app.Reconciliation",
     "usage_app.RefusalCount",
     "usage_app.Reservation",
+    "usage_app.Statement",
     "usage_app.UsageWindow",
 ]
 # Versions are written by triggers at COMMIT, which a test's transaction never reaches.

@@ -20,7 +20,7 @@ from tenants_app.admin.pages import ModelAdmin, action, display
 from tenants_app.admin.tenants import TenantAdmin
 from tenants_app.models import Tenant, Upstream
 from usage_app import overview, selectors
-from usage_app.admin import corrections
+from usage_app.admin import corrections, repricing
 
 if TYPE_CHECKING:
     StaffAdmin = DjangoUserAdmin[User]
@@ -47,9 +47,9 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 @admin.register(Tenant)
 class TenantPage(TenantAdmin):
-    """A tenant's page that knows what the books have frozen, and leads to credits."""
+    """A tenant's page that knows what the books have frozen, and leads to its later facts."""
 
-    actions_detail = (*TenantAdmin.actions_detail, "credit")
+    actions_detail = (*TenantAdmin.actions_detail, "credit", "reprice")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -60,13 +60,18 @@ class TenantPage(TenantAdmin):
         return super().has_delete_permission(request, obj) and not _on_the_books(request, obj)
 
     def has_credit_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
-        """Whether the button that gives a credit is shown."""
+        """Whether the buttons that write to its ledger are shown."""
         return request.user.has_perm(corrections.PERMISSION)
 
     @action(description="Credit or charge", icon="payments", permissions=["credit"])
     def credit(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Money alone, on the tenant's ledger."""
         return corrections.credit(self, request, self.get_object(request, object_id))
+
+    @action(description="Re-price", icon="currency_exchange", permissions=["credit"])
+    def reprice(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Correct what was charged at another price than the book has now."""
+        return repricing.reprice(self, request, self.get_object(request, object_id))
 
 
 @admin.register(Upstream)

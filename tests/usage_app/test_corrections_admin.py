@@ -1,5 +1,6 @@
 """Staff with the right corrects a request and gives credits, with a reason, in the admin."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from tenants_app.models import Tenant
 from tests.admin_site import logged_in, text_of, url_of
 from tests.factories import make_model, make_price, make_tenant
 from tests.usage_app.entries import make_entry
-from usage_app.models import LedgerEntry
+from usage_app.models import LedgerEntry, Price
 
 pytestmark = pytest.mark.django_db
 
@@ -104,3 +105,52 @@ def test_nobody_corrects_without_the_right(request_made: LedgerEntry) -> None:
     page = text_of(viewer.get(url_of(LedgerEntry, "change", request_made.pk)))
     assert "/correct" not in page
     assert LedgerEntry.objects.count() == 1
+
+
+def reprice_url(tenant: Tenant) -> str:
+    return reverse("admin:tenants_app_tenant_reprice", args=[tenant.pk])
+
+
+@pytest.fixture
+def halved(request_made: LedgerEntry) -> dict[str, str]:
+    """The request's price is half of it since today; the form for this day."""
+    price, day = request_made.price, request_made.local_day
+    assert price is not None
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    Price.objects.create(model=price.model, valid_from=start, input=1, output=5)
+    return {"first": str(day), "last": str(day)}
+
+
+def test_repricing_shows_the_difference_and_then_writes_it(
+    request_made: LedgerEntry, halved: dict[str, str]
+) -> None:
+    client, url = logged_in(*RIGHTS), reprice_url(request_made.tenant)
+    shown = client.post(url, halved)
+    assert [row[4:] for row in shown.context["rows"]] == [("0.00007", "0.000035")]
+    assert LedgerEntry.objects.count() == 1
+    write = halved | {"write": shown.context["seen"]}
+    without = client.post(url, write)
+    assert "A correction has a reason and an author." in text_of(without)
+    assert client.post(url, write | {"reason": "late list"}).status_code == 302
+    entry = LedgerEntry.objects.get(corrects=request_made.pk)
+    assert (entry.reason, str(entry.cost)) == ("late list", "-0.0000350000")
+    again = client.post(url, write | {"reason": "late list"})
+    assert "another one by now" in text_of(again)
+    assert again.context["rows"] == []
+    assert LedgerEntry.objects.count() == 2
+
+
+def test_repricing_of_no_days_is_refused(request_made: LedgerEntry) -> None:
+    client, url = logged_in(*RIGHTS), reprice_url(request_made.tenant)
+    bad = client.post(url, {"first": "2026-03-02", "last": "2026-03-01"})
+    told = "This must be the first day or later, within 366 days."
+    assert bad.context["form"].errors == {"last": [told]}
+    assert "From" in text_of(client.get(url))
+
+
+def test_nobody_reprices_without_the_right(
+    request_made: LedgerEntry, halved: dict[str, str]
+) -> None:
+    for rights in (RIGHTS[:2], RIGHTS[2:]):
+        answer = logged_in(*rights).post(reprice_url(request_made.tenant), halved)
+        assert answer.status_code == 403

@@ -126,34 +126,34 @@ class CreditForm(LaterFactForm):
 
 def correct(page: Any, request: HttpRequest, entry: LedgerEntry | None) -> HttpResponse:
     """The page that corrects the request an entry is about."""
-    _demand(page, request)
+    demand(page, request)
     charged = entry and corrections.request_of(entry)
     if charged is None:
         messages.error(request, "There is no request to correct: a credit is set off by another.")
         return redirect(page.url_of("changelist"))
     form = CorrectionForm(request.POST or None)
-    if _is_written(form, lambda: form.write(request, charged)):
+    if is_written(form, lambda: form.write(request, charged)):
         messages.success(request, f"The request {charged.id} was corrected.")
         return redirect(page.url_of("change", charged.pk))
     stands = corrections.standing(charged)
     context = {"title": f"Correct {charged.id}", "button": "Write the correction", "form": form}
-    return _page(page, request, facts=_facts(stands), sentences=[_DAY_OF_CORRECTION], **context)
+    return page_of(page, request, facts=_facts(stands), sentences=[_DAY_OF_CORRECTION], **context)
 
 
 def credit(page: Any, request: HttpRequest, tenant: Tenant | None) -> HttpResponse:
     """The page that gives a tenant a credit, or charges it."""
-    _demand(page, request)
+    demand(page, request)
     if tenant is None:
         messages.error(request, "There is no such tenant.")
         return redirect(page.url_of("changelist"))
     form = CreditForm(request.POST or None, initial={"cost_center": tenant.cost_center})
-    if _is_written(form, lambda: form.write(request, tenant)):
+    if is_written(form, lambda: form.write(request, tenant)):
         messages.success(request, f"Written to the ledger of {tenant}.")
         return redirect(
             f"{reverse('admin:usage_app_ledgerentry_changelist')}?tenant__id__exact={tenant.pk}"
         )
     context = {"title": f"Credit for {tenant}", "button": "Write the credit", "form": form}
-    return _page(page, request, sentences=[_DAY_OF_CREDIT], **context)
+    return page_of(page, request, sentences=[_DAY_OF_CREDIT], **context)
 
 
 _DAY_OF_CORRECTION: Final = (
@@ -165,12 +165,13 @@ _DAY_OF_CREDIT: Final = (
 )
 
 
-def _demand(page: Any, request: HttpRequest) -> None:
+def demand(page: Any, request: HttpRequest) -> None:
+    """Raises PermissionDenied without the right to correct and to view the page."""
     if not (request.user.has_perm(PERMISSION) and page.has_view_permission(request)):
         raise PermissionDenied
 
 
-def _is_written(form: forms.Form, write: Callable[[], bool]) -> bool:
+def is_written(form: forms.Form, write: Callable[[], Any]) -> bool:
     """Whether a form was sent and is on the ledger now; a second time it changes nothing."""
     if not form.is_valid():
         return False
@@ -198,6 +199,7 @@ def _facts(stands: Standing) -> list[tuple[str, str]]:
     ]
 
 
-def _page(page: Any, request: HttpRequest, **context: Any) -> TemplateResponse:
+def page_of(page: Any, request: HttpRequest, **context: Any) -> TemplateResponse:
+    """The page with a form for a later fact."""
     context = {**page.admin_site.each_context(request), "opts": page.opts, **context}
     return TemplateResponse(request, "admin/later_fact.html", context)

@@ -32,6 +32,7 @@ BOOKS: tuple[Entry, ...] = (
     ("Statements", "lock", "usage_app.statement"),
     ("Reconciliation", "balance", "usage_app.reconciliation"),
     ("Drift", "rule", "usage_app.drift"),
+    ("Provider bills", "request_quote", "usage_app.providerbill"),
 )
 ENGINE: tuple[Entry, ...] = (
     ("Windows", "window", "usage_app.usagewindow"),

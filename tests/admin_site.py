@@ -15,10 +15,13 @@ from django.utils import timezone
 
 from chat_app.models import ChatMessage, OpenCircuit
 from tenants_app import keys
-from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost
+from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost, Upstream
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
 from tests.usage_app.entries import make_statement
-from usage_app import staff_tokens
+from usage_app import bills, staff_tokens
+from usage_app.bill_files import Layout
+from usage_app.bills import Upload
+from usage_app.figures import Span
 from usage_app.models import (
     DailyUsage,
     Drift,
@@ -28,6 +31,7 @@ from usage_app.models import (
     Margin,
     MonthlyUsage,
     Price,
+    ProviderBill,
     RateBucket,
     Reconciliation,
     RefusalCount,
@@ -77,6 +81,7 @@ def make_world(slug: str = "acme") -> Tenant:
     Margin.objects.create(tenant=tenant, valid_from=timezone.now().date(), percent="12.5")
     make_statement(tenant, date(2025, 1, 1))
     entry = make_books(tenant, key, price)
+    make_bill(upstream, entry)
     OpenCircuit.objects.create(
         process_id=GatewayProcess.objects.values_list("id", flat=True).latest("started_at"),
         upstream=upstream, failures=10, outcome="timeout",
@@ -142,6 +147,16 @@ def make_books(tenant: Tenant, key: Any, price: Price | None = None) -> LedgerEn
         figure="requests", expected=1, found=2,
     )  # fmt: skip
     return entry
+
+
+def make_bill(upstream: Upstream, entry: LedgerEntry) -> ProviderBill:
+    """A bill of one line, that nothing here explains."""
+    day = entry.created_at.date()
+    text = f"day,model,reference,tokens\n{day},{upstream.name},unknown,7"
+    layout = Layout(day="day", model="model", reference="reference", input_tokens="tokens")
+    span = Span(day, day)
+    upload = Upload(f"{upstream.name}.csv", text.encode(), layout, span, [upstream], "finance")
+    return bills.record(upload, bills.read(upload).lines)
 
 
 def url_of(model: type[DjangoModel], page: str, *args: Any) -> str:

@@ -39,6 +39,8 @@ READ_ONLY = [
     "usage_app.HourlyUsage",
     "usage_app.LedgerEntry",
     "usage_app.MonthlyUsage",
+    "usage_app.ProviderBillLine",
+    "usage_app.ProviderBillMatch",
     "usage_app.RateBucket",
     "usage_app.Reconciliation",
     "usage_app.RefusalCount",

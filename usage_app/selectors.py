@@ -52,25 +52,27 @@ def report_page(
     with connection.cursor() as cursor:
         cursor.execute(report_sql.lines(query, page=True), page)
         rows = cursor.fetchall()
-    return list(_lines(query, rows)), rows[0][-1] if rows else 0
+    return list(_lines(rows, GROUPS[query.group_by])), rows[0][-1] if rows else 0
 
 
-def report_lines(query: ReportQuery, tenant: Tenant | None) -> Iterator[Line]:
+def report_lines(
+    query: ReportQuery, tenant: Tenant | None, *, groups: Sequence[str] = ()
+) -> Iterator[Line]:
     """Every line of a report, as of one moment: asked for at once, and fetched piece by piece, in
-    memory that does not grow with their number.
+    memory that does not grow with their number. `groups` are the query's own unless told.
     """
-    params = _params(query, tenant)
+    params, groups = _params(query, tenant), groups or GROUPS[query.group_by]
     cursor = connection.chunked_cursor()
     try:
-        cursor.execute(report_sql.lines(query), params)
+        cursor.execute(report_sql.lines(query, groups=groups), params)
         first = cursor.fetchmany(ROWS_A_FETCH)
     except BaseException:
         cursor.close()
         raise
     if len(first) < ROWS_A_FETCH:
         cursor.close()
-        return _lines(query, first)
-    return _lines(query, chain(first, _rest(cursor)))
+        return _lines(first, groups)
+    return _lines(chain(first, _rest(cursor)), groups)
 
 
 def _rest(cursor: Any) -> Iterator[Sequence[Any]]:
@@ -79,8 +81,8 @@ def _rest(cursor: Any) -> Iterator[Sequence[Any]]:
             yield from rows
 
 
-def _lines(query: ReportQuery, rows: Iterable[Sequence[Any]]) -> Iterator[Line]:
-    by_key = "api_key_id" in GROUPS[query.group_by]
+def _lines(rows: Iterable[Sequence[Any]], groups: Sequence[str]) -> Iterator[Line]:
+    by_key = "api_key_id" in groups
     return (Line.of(row, by_key=by_key) for row in rows)
 
 

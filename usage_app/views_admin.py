@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from tenants_app.models import Tenant
-from usage_app import report_files, report_page, report_xlsx
+from usage_app import focus_files, report_files, report_page, report_xlsx
 from usage_app.figures import Span
 from usage_app.periods import next_month
 from usage_app.report_form import ReportForm
@@ -24,6 +24,7 @@ from usage_app.report_query import ReportQuery
 LAST_PAGE = 100_000
 FILES: Mapping[str, tuple[str, Callable[[ReportQuery, Tenant | None], Iterator[Any]]]] = {
     "csv": ("text/csv; charset=utf-8", report_files.csv_chunks),
+    "focus": ("text/csv; charset=utf-8", focus_files.focus_chunks),
     "xlsx": (
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         report_xlsx.xlsx_chunks,
@@ -86,7 +87,7 @@ def _file(
     response = StreamingHttpResponse(
         awaited(chunks) if isinstance(request, ASGIRequest) else chunks, content_type=content_type
     )
-    response["Content-Disposition"] = f'attachment; filename="{_name(query)}.{kind}"'
+    response["Content-Disposition"] = f'attachment; filename="{_name(query, kind)}"'
     return response
 
 
@@ -100,11 +101,12 @@ async def awaited(chunks: Iterator[Any]) -> AsyncIterator[Any]:
         yield chunk
 
 
-def _name(query: ReportQuery) -> str:
+def _name(query: ReportQuery, kind: str) -> str:
+    ending = "focus.csv" if kind == "focus" else kind
     span = query.span
     month = span == Span.month(span.first)
     days = f"{span.first:%Y-%m}" if month else f"{span.first}-to-{span.last}"
-    return "-".join(["usage", days, *([query.tenant] if query.tenant else [])])
+    return "-".join(["usage", days, *([query.tenant] if query.tenant else [])]) + f".{ending}"
 
 
 def _spans_beside(span: Span) -> tuple[Span, Span]:

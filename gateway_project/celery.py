@@ -43,6 +43,7 @@ app.conf.beat_schedule = {
     "partitions": at(crontab(hour=2, minute=40), "usage_app.tasks.make_partitions"),
     "reconcile": at(crontab(hour=4, minute=20, day_of_week="1-6"), "usage_app.tasks.reconcile"),
     "reconcile-all": at(crontab(hour=4, minute=20, day_of_week=0), "usage_app.tasks.reconcile_all"),
+    "close-months": at(crontab(hour=4, minute=40), "usage_app.tasks.close_months"),
     "retire": at(crontab(hour=3, minute=50), "usage_app.tasks.retire"),
     "prune-sessions": at(crontab(minute=40), "chat_app.tasks.prune_sessions"),
     "forget-circuits": at(crontab(minute=50), "chat_app.tasks.forget_circuits"),

@@ -70,6 +70,7 @@ CHAT_BODY_LIMIT_BYTES = env.int("CHAT_BODY_LIMIT_BYTES", default=65_536)
 DEFAULT_MODEL_OUTPUT_TOKENS = env.int("DEFAULT_MODEL_OUTPUT_TOKENS", default=1024)
 DEFAULT_MODEL_MAX_OUTPUT_TOKENS = env.int("DEFAULT_MODEL_MAX_OUTPUT_TOKENS", default=8192)
 LEDGER_CURRENCY = env.str("LEDGER_CURRENCY", default="USD")
+AUTO_CLOSE_AFTER_DAYS = env.int("AUTO_CLOSE_AFTER_DAYS", default=0)
 
 # Celery, read by gateway_project/celery.py under the namespace CELERY
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://localhost")

@@ -11,16 +11,17 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from tenants_app.models import Tenant
-from usage_app import months, rollups, selectors
+from usage_app import bills, months, reconciliation, rollups, selectors
 from usage_app import statement_sql as sql
 from usage_app.currencies import minor_unit, rounded
 from usage_app.figures import MONEY_DIGITS, Figures, Span
-from usage_app.models import Statement, StatementDay, StatementLine
+from usage_app.models import Drift, Statement, StatementDay, StatementLine
 from usage_app.periods import month_period, next_month
 from usage_app.statement_files import checksum
 
 LINES_BY = ("cost_center", "model")
 EVERYTHING = "-infinity"
+PRICED = "Every token has a price"
 State = Literal["good", "open", "stop"]
 
 
@@ -44,6 +45,11 @@ class Checklist:
     @property
     def can_close(self) -> bool:
         return not self.against
+
+    @property
+    def wants_a_look(self) -> bool:
+        """Whether it has requests that cost nothing only because their price is not known."""
+        return any(point.state == "open" and point.title == PRICED for point in self.points)
 
     @property
     def against(self) -> list[str]:
@@ -79,6 +85,25 @@ def check(tenant: Tenant, month: date) -> Checklist:
     over = _over(tenant, month)
     points = (over,) if over.state == "stop" else (over, *_points(tenant, month))
     return Checklist(tenant, month, points)
+
+
+def close_due(days: int, *, by: str) -> tuple[list[Statement], list[Checklist]]:
+    """Close every month that was over `days` ago, the oldest first, but for those that cannot be,
+    or of which somebody should look at the unpriced requests; answers with both.
+    """
+    closed: list[Statement] = []
+    left: list[Checklist] = []
+    for one in waiting(days=days):
+        tenant = Tenant.objects.get(pk=one.tenant_id)
+        checklist = check(tenant, one.month)
+        if not checklist.can_close or checklist.wants_a_look:
+            left.append(checklist)
+            continue
+        try:
+            closed.append(close(tenant, one.month, by=by))
+        except CannotClose as error:
+            left.append(error.checklist)
+    return closed, left
 
 
 def waiting(*, days: int = 0, most: int | None = None) -> list[Waiting]:
@@ -136,8 +161,9 @@ def _points(tenant: Tenant, month: date) -> tuple[Point, ...]:
         _some(tenant, month),
         _rolled_up(tenant, month),
         _drift(tenant, month, figures),
+        _reconciled(tenant, month),
         _priced(figures),
-        _bill(),
+        *_bills(tenant, month),
     )
 
 
@@ -189,17 +215,31 @@ def _drift(tenant: Tenant, month: date, rolled_up: list[Any]) -> Point:
 
 
 def _priced(figures: list[Any]) -> Point:
-    title = "Every token has a price"
     requests = sum(line.unpriced_requests for _, line in figures)
     tokens = sum(line.unpriced_tokens for _, line in figures)
     if requests or tokens:
         told = f"{requests:,} requests with {tokens:,} tokens have no price and cost nothing here."
-        return Point(title, "open", told)
-    return Point(title, "good", "No entry is unpriced.")
+        return Point(PRICED, "open", told)
+    return Point(PRICED, "good", "No entry is unpriced.")
 
 
-def _bill() -> Point:
-    return Point("The provider's bill is matched", "open", "No bill imported.")
+def _reconciled(tenant: Tenant, month: date) -> Point:
+    """What is held at this moment is no matter of a month that is over."""
+    title = "Its windows and roll-ups are reconciled"
+    found = reconciliation.compare(tenant, Span.month(month)).drifts
+    drifts = [drift for drift in found if drift.book != Drift.Book.HOLDS]
+    if drifts:
+        told = f"{len(drifts):,} figures drift, the first in {drifts[0]}: see Reconciliation."
+        return Point(title, "stop", told)
+    return Point(title, "good", "No figure drifts.")
+
+
+def _bills(tenant: Tenant, month: date) -> list[Point]:
+    title = "The providers' bills are matched"
+    state = bills.state(month, tenant=tenant)
+    if not state.bills:
+        return [Point(title, "open", "No bill imported.")]
+    return [Point(title, "good" if state.agrees else "open", told) for told in state.told]
 
 
 def _freeze(checklist: Checklist, by: str) -> Statement:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from celery import shared_task
+from django.conf import settings
 
-from usage_app import ledger_sync, partitions, reconciliation, rollups
+from usage_app import closing, ledger_sync, partitions, reconciliation, rollups
 from usage_app.figures import Span
 from usage_app.models import Reconciliation, RefusalCount
 from usage_app.runs import alone
@@ -60,6 +61,21 @@ def reconcile() -> None:
 def reconcile_all() -> None:
     """Compare all of the books with one another."""
     reconciliation.run(author="weekly task")
+
+
+@shared_task
+@alone
+def close_months() -> None:
+    """Close the months that were over AUTO_CLOSE_AFTER_DAYS ago; 0 leaves that to people."""
+    if not settings.AUTO_CLOSE_AFTER_DAYS:
+        return
+    closed, left = closing.close_due(settings.AUTO_CLOSE_AFTER_DAYS, by="timetable")
+    for statement in closed:
+        log.info("month_closed", statement=str(statement), total=str(statement.total))
+    for checklist in left:
+        why = checklist.against or checklist.remarks
+        name = f"{checklist.tenant.slug} {checklist.month:%Y-%m}"
+        log.warning("month_not_closed", month=name, why=" ".join(why))
 
 
 @shared_task

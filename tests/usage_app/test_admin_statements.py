@@ -12,7 +12,7 @@ from django.urls import reverse
 from tenants_app.models import Tenant
 from tests.admin_site import logged_in, text_of, url_of
 from tests.factories import make_tenant
-from tests.usage_app.entries import make_entry, make_hold, make_statement
+from tests.usage_app.entries import charge, make_hold, make_statement
 from usage_app import closing, rollups, statement_files
 from usage_app.models import Statement
 
@@ -27,7 +27,7 @@ VIEW = "usage_app.view_statement"
 @pytest.fixture
 def acme() -> Tenant:
     acme = make_tenant("acme")
-    make_entry(acme, created_at=IN_MARCH, cost=Decimal("1.255"), cost_center="R&D")
+    charge(acme, created_at=IN_MARCH, cost=Decimal("1.255"), cost_center="R&D")
     rollups.roll_up_new(margin=timedelta(0))
     return acme
 
@@ -44,7 +44,7 @@ def test_checklist_ends_in_a_closed_month(acme: Tenant) -> None:
     client = logged_in(CLOSE, VIEW)
     page = text_of(client.get(reverse("admin:usage_app_statement_close")))
     assert "March 2026 · Acme (acme)" in page
-    assert states(client) == [*["good"] * 7, "open"]
+    assert states(client) == [*["good"] * 8, "open"]
     page = text_of(client.get(checklist()))
     assert "No bill imported." in page
     assert "Close March 2026 of acme" in page
@@ -130,7 +130,7 @@ def test_checklist_asks_as_often_for_many_tenants_as_for_one(acme: Tenant) -> No
     counts = []
     for more in (0, 30):
         for number in range(more):
-            make_entry(make_tenant(f"t-{number}"), created_at=IN_MARCH)
+            charge(make_tenant(f"t-{number}"), created_at=IN_MARCH)
         rollups.roll_up_new(margin=timedelta(0))
         with CaptureQueriesContext(connection) as queries:
             assert client.get(checklist()).status_code == 200

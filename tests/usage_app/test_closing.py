@@ -12,13 +12,28 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
+from structlog.testing import capture_logs
 
 from tenants_app.models import Tenant
 from tests.factories import make_key, make_tenant
-from tests.usage_app.entries import make_correction, make_credit, make_entry, make_hold
-from usage_app import closing, rollups
+from tests.usage_app.entries import (
+    charge,
+    make_correction,
+    make_credit,
+    make_entry,
+    make_hold,
+)
+from usage_app import closing, rollups, tasks
 from usage_app.currencies import minor_unit, rounded
-from usage_app.models import DailyUsage, LedgerEntry, Margin, MonthlyUsage, Reservation, Statement
+from usage_app.models import (
+    DailyUsage,
+    LedgerEntry,
+    Margin,
+    MonthlyUsage,
+    Reservation,
+    Statement,
+    UsageWindow,
+)
 from usage_app.periods import day_period, local_day, next_month
 from usage_app.statement_files import document
 
@@ -50,14 +65,14 @@ def refusal(tenant: Tenant, month: date = MARCH) -> str:
 
 def test_statement_tells_the_month(acme: Tenant) -> None:
     Margin.objects.create(tenant=acme, valid_from=date(2026, 3, 20), percent=Decimal("12.5"))
-    make_entry(acme, created_at=IN_MARCH, cost=Decimal("1.005"), cost_center="R&D")
-    make_entry(acme, created_at=IN_MARCH, cost=Decimal(1), api_key=make_key(acme).key)
-    entry = make_entry(acme, created_at=IN_MARCH + timedelta(days=6), cost=Decimal(2))
+    charge(acme, created_at=IN_MARCH, cost=Decimal("1.005"), cost_center="R&D")
+    charge(acme, created_at=IN_MARCH, cost=Decimal(1), api_key=make_key(acme).key)
+    entry = charge(acme, created_at=IN_MARCH + timedelta(days=6), cost=Decimal(2))
     make_correction(entry, input_tokens=-4, output_tokens=0, cost=Decimal("-0.5"))
-    make_entry(acme, created_at=IN_MARCH, model="new", usage_source="estimated")
+    charge(acme, created_at=IN_MARCH, model="new", usage_source="estimated")
     make_credit(acme, created_at=IN_MARCH, credit=Decimal("-0.125"))
-    make_entry(acme, created_at=IN_MARCH + timedelta(days=30), cost=Decimal(9))
-    make_entry(make_tenant("globex"), created_at=IN_MARCH, cost=Decimal(9))
+    charge(acme, created_at=IN_MARCH + timedelta(days=30), cost=Decimal(9))
+    charge(make_tenant("globex"), created_at=IN_MARCH, cost=Decimal(9))
 
     statement = closed(acme)
 
@@ -88,8 +103,8 @@ def test_statement_tells_the_month(acme: Tenant) -> None:
 
 
 def test_months_are_closed_in_order_and_chained(acme: Tenant) -> None:
-    make_entry(acme, created_at=IN_MARCH)
-    make_entry(acme, created_at=IN_MARCH + timedelta(days=92))
+    charge(acme, created_at=IN_MARCH)
+    charge(acme, created_at=IN_MARCH + timedelta(days=92))
     rolled_up()
     assert refusal(acme, date(2026, 6, 1)) == "March 2026 has entries and is not closed yet."
     march, june = closed(acme), closed(acme, date(2026, 6, 1))
@@ -105,7 +120,7 @@ def test_month_that_is_not_over_where_the_tenant_is_stays_open(db: None) -> None
     now = timezone.now()
     for zone in ("Pacific/Kiritimati", "UTC", "Pacific/Pago_Pago"):
         tenant = make_tenant(f"in-{zone[-4:].lower().replace('_', '-')}", timezone=zone)
-        make_entry(tenant, created_at=now)
+        charge(tenant, created_at=now)
         this_month = local_day(now, zone).replace(day=1)
         assert "The month is still running: it ends at " in refusal(tenant, this_month)
         assert "still running" in refusal(tenant, next_month(this_month))
@@ -113,7 +128,7 @@ def test_month_that_is_not_over_where_the_tenant_is_stays_open(db: None) -> None
 
 def test_what_is_under_way_or_behind_keeps_the_month_open(acme: Tenant) -> None:
     assert refusal(acme) == "There is nothing to close."
-    make_entry(acme, created_at=IN_MARCH)
+    charge(acme, created_at=IN_MARCH)
     assert refusal(acme) == "Entries of 1 days wait to be rolled up: a matter of minutes."
     rolled_up()
     make_hold(acme, [], created_at=IN_MARCH + timedelta(days=17, hours=11))
@@ -125,17 +140,51 @@ def test_what_is_under_way_or_behind_keeps_the_month_open(acme: Tenant) -> None:
 
 
 def test_roll_ups_that_differ_from_the_ledger_keep_the_month_open(acme: Tenant) -> None:
-    make_entry(acme, created_at=IN_MARCH, model="a", cost=1)
-    make_entry(acme, created_at=IN_MARCH, model="b", cost=1)
+    charge(acme, created_at=IN_MARCH, model="a", cost=1)
+    charge(acme, created_at=IN_MARCH, model="b", cost=1)
     rolled_up()
     DailyUsage.objects.filter(model="b").update(reasoning_tokens=1)
-    assert refusal(acme) == "They differ in b: roll the month up again."
+    assert refusal(acme).startswith("They differ in b: roll the month up again. ")
     rollups.roll_up(acme.id, IN_MARCH.date())
     assert closing.close(acme, MARCH, by="finance").cost == 2
 
 
+def test_drift_keeps_the_month_open(acme: Tenant) -> None:
+    charge(acme, created_at=IN_MARCH)
+    rolled_up()
+    UsageWindow.objects.filter(period="day").update(tokens=14)
+    told = "2 figures drift, the first in day windows 2026-03-14: tokens: see Reconciliation."
+    assert refusal(acme) == told
+    UsageWindow.objects.filter(period="day").update(tokens=15)
+    # What is held elsewhere is no matter of March.
+    UsageWindow.objects.filter(period="day").update(held_tokens=1)
+    closing.close(acme, MARCH, by="finance")
+
+
+def test_timetable_closes_what_was_over_long_ago(acme: Tenant) -> None:
+    globex, initech = make_tenant("globex"), make_tenant("initech")
+    for tenant, cost in ((acme, 1), (globex, None), (initech, 1)):
+        charge(tenant, created_at=IN_MARCH, cost=cost)
+        charge(tenant, created_at=IN_MARCH + timedelta(days=60), cost=cost)
+        charge(tenant, created_at=timezone.now(), cost=cost)
+    make_hold(initech, [], created_at=IN_MARCH)
+    rolled_up()
+    tasks.close_months()
+    assert not Statement.objects.exists()
+
+    with override_settings(AUTO_CLOSE_AFTER_DAYS=5), capture_logs() as logs:
+        tasks.close_months()
+
+    assert sorted(map(str, Statement.objects.all())) == ["acme 2026-03", "acme 2026-05"]
+    assert {statement.closed_by for statement in Statement.objects.all()} == {"timetable"}
+    told = [(line["event"], line.get("statement") or line["month"]) for line in logs]
+    assert [event for event, _ in told].count("month_not_closed") == 4
+    assert ("month_not_closed", "initech 2026-05") in told
+    assert not closing.close_due(10_000, by="nobody")[0]
+
+
 def test_refused_close_changes_nothing(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_entry(acme, created_at=IN_MARCH)
+    charge(acme, created_at=IN_MARCH)
     rolled_up()
 
     def fail(*_: object) -> str:
@@ -146,7 +195,7 @@ def test_refused_close_changes_nothing(acme: Tenant, monkeypatch: pytest.MonkeyP
         with pytest.raises(RuntimeError):
             closing.close(acme, MARCH, by="finance")
     assert not Statement.objects.exists()
-    make_entry(acme, created_at=IN_MARCH)
+    charge(acme, created_at=IN_MARCH)
     assert closed(acme).entries == 2
 
 
@@ -171,7 +220,7 @@ def test_line_is_rounded_half_to_even(amount: str, currency: str, expected: str)
 
 def test_total_is_the_sum_of_the_rounded_lines(acme: Tenant) -> None:
     for model in "abc":
-        make_entry(acme, created_at=IN_MARCH, model=model, cost=Decimal("0.4"))
+        charge(acme, created_at=IN_MARCH, model=model, cost=Decimal("0.4"))
     with override_settings(LEDGER_CURRENCY="JPY"):
         statement = closed(acme)
     assert (statement.price, statement.minor_unit) == (Decimal("1.2"), 0)
@@ -243,8 +292,10 @@ def write(tenant: Tenant, month: date, row: dict[str, Any]) -> None:
     cost = abs(amount) if amount is not None and row["kind"] == "usage" else amount
     fields |= {"model": row["model"], "input_tokens": row["tokens"], "cost": cost}
     if row["kind"] == "correction":
-        fields |= {"kind": "correction", "corrects": uuid4(), "reason": "x", "author": "y"}
-    make_entry(tenant, **fields)
+        later = {"kind": "correction", "corrects": uuid4(), "reason": "x", "author": "y"}
+        make_entry(tenant, **fields, **later)
+    else:
+        charge(tenant, **fields)
 
 
 def agree(statement: Statement, entries: list[LedgerEntry], margins: dict[int, Decimal]) -> None:

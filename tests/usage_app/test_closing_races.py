@@ -16,11 +16,10 @@ from django.db import IntegrityError, connection, transaction
 
 from tenants_app.models import Tenant
 from tests.factories import make_tenant
-from tests.usage_app.entries import make_correction, make_entry, make_hold, make_window
+from tests.usage_app.entries import charge, make_correction, make_hold
 from usage_app import closing, rollups
 from usage_app import ledger_sql as sql
-from usage_app.models import LedgerEntry, Margin, Reservation, Statement, StatementDay
-from usage_app.periods import month_period
+from usage_app.models import LedgerEntry, Margin, Reservation, Statement, StatementDay, UsageWindow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -94,7 +93,7 @@ def rolled_up() -> None:
 def acme() -> Tenant:
     """A tenant with one entry in March, rolled up."""
     tenant = make_tenant("acme")
-    make_entry(tenant, created_at=IN_MARCH, cost=Decimal(1))
+    charge(tenant, created_at=IN_MARCH, cost=Decimal(1))
     rolled_up()
     return tenant
 
@@ -117,9 +116,7 @@ def settle(hold: Reservation) -> None:
 
 
 def test_close_waits_for_a_settlement_and_misses_nothing(acme: Tenant) -> None:
-    span = month_period(MARCH, "UTC")
-    window = make_window(acme, "month", starts_at=span.starts_at, ends_at=span.ends_at)
-    hold = make_hold(acme, [window], created_at=IN_MARCH)
+    hold = make_hold(acme, list(UsageWindow.objects.all()), created_at=IN_MARCH)
     with under_way(lambda: settle(hold)):
         closer = Other(lambda: close(acme))
         closer.waits()
@@ -134,9 +131,8 @@ def close_sum() -> Decimal:
 
 def test_close_waits_for_an_admission_at_midnight(acme: Tenant) -> None:
     """A hold admitted in the month's last moment, whose transaction ends after it."""
-    span = month_period(MARCH, "UTC")
-    window = make_window(acme, "month", starts_at=span.starts_at, ends_at=span.ends_at)
-    last = span.ends_at - timedelta(microseconds=1)
+    window = UsageWindow.objects.get(period="month")
+    last = window.ends_at - timedelta(microseconds=1)
     with under_way(lambda: make_hold(acme, [window], created_at=last)):
         closer = Other(lambda: close(acme))
         closer.waits()

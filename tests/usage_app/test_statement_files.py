@@ -18,7 +18,7 @@ import pytest
 from tenants_app.models import Tenant
 from tests.architecture.sources import ROOT
 from tests.factories import make_tenant
-from tests.usage_app.entries import make_correction, make_credit, make_entry
+from tests.usage_app.entries import charge, make_correction, make_credit
 from usage_app import closing, rollups, statement_files
 from usage_app.models import Margin, Statement
 
@@ -33,12 +33,12 @@ def acme() -> Tenant:
     """Two closed months with everything that an export could stumble over."""
     acme = make_tenant("acme", timezone="Asia/Kolkata")
     Margin.objects.create(tenant=acme, valid_from=date(2026, 3, 15), percent=Decimal("7.25"))
-    make_entry(acme, created_at=IN_MARCH, cost=Decimal("0.0000000001"), cost_center='R&D "x", y')
-    make_entry(acme, created_at=IN_MARCH + timedelta(days=2), cost=3, model="=cmd|' /C calc'!A0")
-    late = make_entry(acme, created_at=IN_MARCH, cost=Decimal("1.23"), model="'@cf/x")
+    charge(acme, created_at=IN_MARCH, cost=Decimal("0.0000000001"), cost_center='R&D "x", y')
+    charge(acme, created_at=IN_MARCH + timedelta(days=2), cost=3, model="=cmd|' /C calc'!A0")
+    late = charge(acme, created_at=IN_MARCH, cost=Decimal("1.23"), model="'@cf/x")
     make_correction(late, cost=Decimal("-0.5"), reason="two\nlines\r\nand ünïcode")
     make_credit(acme, created_at=IN_MARCH, credit=Decimal("-0.25"), author="-formula")
-    make_entry(acme, created_at=IN_MARCH + timedelta(days=30), cost=Decimal("0.125"))
+    charge(acme, created_at=IN_MARCH + timedelta(days=30), cost=Decimal("0.125"))
     rollups.roll_up_new(margin=timedelta(0))
     for month in (MARCH, APRIL):
         closing.close(acme, month, by="finance")

@@ -3,7 +3,8 @@
 from datetime import date
 
 from tenants_app.models import Tenant
-from usage_app.models import Statement
+from usage_app.models import LedgerEntry, Statement
+from usage_app.periods import next_month
 
 
 def is_closed(tenant: Tenant, day: date) -> bool:
@@ -17,3 +18,16 @@ def is_closed(tenant: Tenant, day: date) -> bool:
 def last_closed(tenant: Tenant) -> Statement | None:
     """The newest statement: the end of the tenant's chain."""
     return Statement.objects.for_tenant(tenant).order_by("-month").first()
+
+
+def entries_are_gone(tenant: Tenant | int, day: date) -> bool:
+    """Whether entries of this closed month were detached: what was made of them must be left alone.
+    Counts the month's entries, if it is closed.
+    """
+    month = day.replace(day=1)
+    statement = Statement.objects.for_tenant(tenant).filter(month=month).first()
+    if statement is None:
+        return False
+    entries = LedgerEntry.objects.for_tenant(tenant)
+    left = entries.filter(local_day__gte=month, local_day__lt=next_month(month)).count()
+    return bool(left != statement.entries)

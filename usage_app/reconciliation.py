@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from tenants_app.models import Tenant
-from usage_app import extent, rollups
+from usage_app import extent, months, rollups
 from usage_app import reconcile_sql as sql
 from usage_app.figures import Span
 from usage_app.models import Drift, Reconciliation
@@ -91,6 +91,8 @@ def _parts(tenant: Tenant, span: Span | None) -> Iterator[Comparison]:
         comparison = _holds(tenant)
     yield comparison
     for part in _months(extent.within(tenant, span)):
+        if months.entries_are_gone(tenant, part.first):
+            continue
         with snapshot():
             comparison = _days(tenant, part)
         yield comparison

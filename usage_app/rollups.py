@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from tenants_app.models import Tenant
+from usage_app import months
 from usage_app import usage_sql as sql
 from usage_app.figures import Span
 from usage_app.periods import day_period, next_month
@@ -38,8 +39,11 @@ def roll_up(tenant_id: int, first: date, last: date | None = None) -> None:
     month anew.
 
     One transaction, under the tenant's advisory lock: clock hours at midnight belong to two days in
-    zones with half hours, so two days of one tenant must not be made at once.
+    zones with half hours, so two days of one tenant must not be made at once. A closed month whose
+    entries were detached keeps the rows it has.
     """
+    if months.entries_are_gone(tenant_id, first):
+        return
     timezone = Tenant.objects.values_list("timezone", flat=True).get(pk=tenant_id)
     last = last or first
     month = first.replace(day=1)

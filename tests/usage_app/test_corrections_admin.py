@@ -81,6 +81,7 @@ def test_form_that_is_sent_twice_writes_once(request_made: LedgerEntry) -> None:
 
 def test_credit_and_charge_are_money_alone(request_made: LedgerEntry) -> None:
     client, tenant = logged_in(*RIGHTS), request_made.tenant
+    assert "Acme (acme)" in text_of(client.get(credit_url(tenant)))
     assert sent(client, credit_url(tenant), amount="2.5", reason="goodwill").status_code == 302
     url = credit_url(tenant)
     assert sent(client, url, amount="1", favour="us", reason="a fee").status_code == 302
@@ -145,7 +146,7 @@ def test_repricing_of_no_days_is_refused(request_made: LedgerEntry) -> None:
     bad = client.post(url, {"first": "2026-03-02", "last": "2026-03-01"})
     told = "This must be the first day or later, within 366 days."
     assert bad.context["form"].errors == {"last": [told]}
-    assert "From" in text_of(client.get(url))
+    assert "Acme (acme)" in text_of(client.get(url))
 
 
 def test_nobody_reprices_without_the_right(

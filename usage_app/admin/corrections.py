@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -153,7 +154,8 @@ def credit(page: Any, request: HttpRequest, tenant: Tenant | None) -> HttpRespon
             f"{reverse('admin:usage_app_ledgerentry_changelist')}?tenant__id__exact={tenant.pk}"
         )
     context = {"title": f"Credit for {tenant}", "button": "Write the credit", "form": form}
-    return page_of(page, request, sentences=[_DAY_OF_CREDIT], **context)
+    facts = [*whose(tenant), ("Day", str(corrections.today(tenant)))]
+    return page_of(page, request, facts=facts, sentences=[_DAY_OF_CREDIT], **context)
 
 
 _DAY_OF_CORRECTION: Final = (
@@ -171,6 +173,11 @@ def demand(page: Any, request: HttpRequest) -> None:
         raise PermissionDenied
 
 
+def whose(tenant: Tenant) -> list[tuple[str, str]]:
+    """Whose ledger it is, and in what it is counted."""
+    return [("Tenant", f"{tenant.name} ({tenant.slug})"), ("Currency", settings.LEDGER_CURRENCY)]
+
+
 def is_written(form: forms.Form, write: Callable[[], Any]) -> bool:
     """Whether a form was sent and is on the ledger now; a second time it changes nothing."""
     if not form.is_valid():
@@ -186,7 +193,7 @@ def _facts(stands: Standing) -> list[tuple[str, str]]:
     """What a request comes to so far, in words."""
     tokens = stands.tokens
     return [
-        ("Tenant", str(stands.request.tenant)),
+        *whose(stands.request.tenant),
         ("Model", stands.model),
         ("Day", str(stands.request.local_day)),
         ("Input tokens", f"{tokens.input:,}"),
@@ -200,6 +207,7 @@ def _facts(stands: Standing) -> list[tuple[str, str]]:
 
 
 def page_of(page: Any, request: HttpRequest, **context: Any) -> TemplateResponse:
-    """The page with a form for a later fact."""
+    """The page with a form for a later fact; `template` is another one that extends it."""
+    template = context.pop("template", "admin/later_fact.html")
     context = {**page.admin_site.each_context(request), "opts": page.opts, **context}
-    return TemplateResponse(request, "admin/later_fact.html", context)
+    return TemplateResponse(request, template, context)

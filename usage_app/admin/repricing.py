@@ -9,16 +9,15 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from unfold.widgets import (
-    UnfoldAdminSelect2Widget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
 from tenants_app.models import Model, Tenant
 from usage_app import corrections, repricing
-from usage_app.admin.corrections import demand, is_written
+from usage_app.admin.corrections import demand, is_written, page_of, whose
 from usage_app.amounts import money
 from usage_app.corrections import CorrectionRefused, Why
 from usage_app.figures import Span
@@ -49,7 +48,7 @@ class RepriceForm(forms.Form):
         Model.objects.order_by("public_id"),
         required=False,
         empty_label="All models",
-        widget=UnfoldAdminSelect2Widget,
+        widget=UnfoldAdminSelectWidget,
     )
     reason = forms.CharField(
         required=False,
@@ -88,6 +87,7 @@ def reprice(page: Any, request: HttpRequest, tenant: Tenant | None) -> HttpRespo
     today = corrections.today(tenant)
     form = RepriceForm(request.POST or None, initial={"first": today.replace(day=1), "last": today})
     context: dict[str, Any] = {"title": f"Re-price {tenant}", "sentences": [SENTENCE], "rows": None}
+    context |= {"facts": whose(tenant), "form": form, "template": "admin/reprice.html"}
     if form.is_valid():
         scope = form.scope(tenant)
         found = repricing.differences(scope)
@@ -97,8 +97,7 @@ def reprice(page: Any, request: HttpRequest, tenant: Tenant | None) -> HttpRespo
         context |= {"rows": [_row(one) for one in found], "columns": COLUMNS}
         if any(one.state == "differs" for one in found):
             context["seen"] = fingerprint(found)
-    context |= {**page.admin_site.each_context(request), "opts": page.opts, "form": form}
-    return TemplateResponse(request, "admin/reprice.html", context)
+    return page_of(page, request, **context)
 
 
 def fingerprint(found: list[Difference]) -> str:

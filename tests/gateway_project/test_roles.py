@@ -1,0 +1,131 @@
+"""What each role may do, on every page of the admin."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from gateway_project import roles
+from tests.admin_site import TOKEN, make_staff, make_world, registered, text_of, url_of
+
+pytestmark = pytest.mark.django_db
+
+# By model: what Operator, Finance and Auditor may (v)iew, (a)dd, (c)hange and (d)elete.
+TABLE = {
+    "auth.Group": ("", "", ""),
+    "auth.User": ("", "", ""),
+    "chat_app.ChatMessage": ("", "", ""),
+    "chat_app.OpenCircuit": ("v", "", "v"),
+    "tenants_app.ApiKey": ("vacd", "v", "v"),
+    "tenants_app.Budget": ("vacd", "v", "v"),
+    "tenants_app.Change": ("v", "", "v"),
+    "tenants_app.ConfigurationVersion": ("v", "", ""),
+    "tenants_app.Model": ("vacd", "v", "v"),
+    "tenants_app.Route": ("vacd", "", "v"),
+    "tenants_app.Tenant": ("vacd", "v", "v"),
+    "tenants_app.Upstream": ("vacd", "", "v"),
+    "usage_app.DailyUsage": ("v", "v", "v"),
+    "usage_app.Drift": ("v", "v", "v"),
+    "usage_app.GatewayProcess": ("v", "", "v"),
+    "usage_app.HourlyUsage": ("v", "v", "v"),
+    "usage_app.LedgerEntry": ("v", "v", "v"),
+    "usage_app.Margin": ("v", "vacd", "v"),
+    "usage_app.MonthlyUsage": ("v", "v", "v"),
+    "usage_app.Price": ("v", "vacd", "v"),
+    "usage_app.ProviderBill": ("", "v", "v"),
+    "usage_app.RateBucket": ("v", "", "v"),
+    "usage_app.Reconciliation": ("v", "v", "v"),
+    "usage_app.RefusalCount": ("v", "v", "v"),
+    "usage_app.Reservation": ("v", "v", "v"),
+    "usage_app.StaffToken": ("", "vac", "v"),
+    "usage_app.Statement": ("v", "v", "v"),
+    "usage_app.UsageWindow": ("v", "v", "v"),
+}
+ROLES = ("Operator", "Finance", "Auditor")
+VERBS = {"v": "view", "a": "add", "c": "change", "d": "delete"}
+OF_MONEY = {"usage_app.correct_ledger", "usage_app.close_month", "usage_app.match_bill"}
+
+
+@pytest.fixture
+def made(db: None) -> None:
+    # Tests that flush the database take the groups of the migration with them.
+    roles.make()
+
+
+def member(role: str) -> User:
+    user = make_staff()
+    user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+def browser(role: str) -> Client:
+    client = Client()
+    client.force_login(member(role))
+    return client
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("role", ROLES)
+def test_role_has_these_permissions_on_the_pages_and_no_others(role: str) -> None:
+    user, place = member(role), ROLES.index(role)
+    found, expected = {}, {}
+    for model in registered():
+        label, name = model._meta.label, model._meta.model_name
+        may = [
+            letter
+            for letter, verb in VERBS.items()
+            if user.has_perm(f"{model._meta.app_label}.{verb}_{name}")
+        ]
+        found[label] = "".join(may)
+        expected[label] = TABLE[label][place] if label in TABLE else "not in the table"
+    assert found == expected
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("role", ROLES)
+def test_pages_open_for_the_roles_that_may_see_them(role: str) -> None:
+    make_world()
+    client, place = browser(role), ROLES.index(role)
+    for model in registered():
+        may = TABLE[model._meta.label][place]
+        seen = client.get(url_of(model, "changelist")).status_code
+        assert seen == (200 if "v" in may else 403), model._meta.label
+        row = model._default_manager.first()
+        if row is not None:
+            opened = client.get(url_of(model, "change", row.pk))
+            assert opened.status_code == (200 if "v" in may else 403), model._meta.label
+            assert TOKEN not in text_of(opened)
+        if "a" not in may:
+            assert client.get(url_of(model, "add")).status_code == 403, model._meta.label
+            assert client.post(url_of(model, "add"), {}).status_code == 403, model._meta.label
+        if "d" not in may and row is not None:
+            gone = client.post(url_of(model, "delete", row.pk), {"post": "yes"})
+            assert gone.status_code == 403, model._meta.label
+
+
+@pytest.mark.usefixtures("made")
+def test_only_finance_touches_money() -> None:
+    held = {role: {name for name in OF_MONEY if member(role).has_perm(name)} for role in ROLES}
+    assert held == {"Operator": set(), "Finance": OF_MONEY, "Auditor": set()}
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("role", ROLES)
+def test_front_page_and_report_open(role: str) -> None:
+    make_world()
+    client = browser(role)
+    for name in ("admin:index", "usage_report"):
+        assert client.get(reverse(name)).status_code == 200
+
+
+def test_roles_are_made_twice_as_once_and_keep_what_was_added(db: None) -> None:
+    roles.make()
+    operator = Group.objects.get(name="Operator")
+    extra = Permission.objects.get(codename="view_chatmessage")
+    operator.permissions.add(extra)
+    roles.make()
+    given: Any = operator.permissions
+    assert given.count() == len(roles.ROLES["Operator"]) + 1
+    assert extra in given.all()

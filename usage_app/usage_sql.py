@@ -35,7 +35,10 @@ _STORED = tuple(_OF_ENTRIES)
 # The price is never stored: margins may still change for days that are not closed.
 SUMS = (*_STORED, "price")
 _HISTOGRAMS = ("latency_histogram", "ttft_histogram")
-_ENTRIES = "usage_app_ledgerentry"
+# LATERAL and OFFSET 0: one look into the index for each day that is not rolled up, whatever the
+# planner believes about their number. It would rather read all of a large ledger.
+_FRESH = "e.tenant_id = f.tenant_id AND e.local_day = f.local_day"
+_ENTRIES = f"LATERAL (SELECT * FROM usage_app_ledgerentry e WHERE {_FRESH} OFFSET 0)"
 _COLUMNS = ", ".join(("cost_center", "api_key_id", "model", *_STORED, *_HISTOGRAMS))
 
 
@@ -189,8 +192,7 @@ WITH fresh AS MATERIALIZED (
     SELECT d.tenant_id, d.day, d.cost_center, d.api_key_id, d.model, {", ".join(_STORED)}{stored}
     FROM usage_app_dailyusage d
     WHERE d.day BETWEEN %(first)s AND %(last)s {tenant.format("d")} {key.format("d")}
-        AND NOT EXISTS (
-            SELECT 1 FROM fresh f WHERE f.tenant_id = d.tenant_id AND f.local_day = d.day)
+        AND (d.tenant_id, d.day) NOT IN (SELECT tenant_id, local_day FROM fresh)
     UNION ALL
     SELECT e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model, {_ENTRY_SUMS}{counted}
     FROM fresh f
@@ -213,10 +215,8 @@ GROUP BY {columns} ORDER BY {columns}
 def _histograms() -> tuple[str, str, str, str]:
     """Where the entries come from, and what is selected of roll-ups, of entries and of both."""
     buckets = zip(_HISTOGRAMS, ("latency_bucket", "ttft_bucket"), strict=True)
-    group = "(e.tenant_id, e.local_day) = (f.tenant_id, f.local_day)"
     return (
-        # LATERAL, since the buckets' OFFSET 0 would keep the days out of it.
-        f"LATERAL ({_BUCKETED} WHERE {group} OFFSET 0)",
+        f"LATERAL ({_BUCKETED} WHERE {_FRESH} OFFSET 0)",
         "".join(f", d.{name}" for name in _HISTOGRAMS),
         "".join(f", {_histogram_of_entries(of)} AS {name}" for name, of in buckets),
         "".join(f", {_histogram_of_rows(name)} AS {name}" for name in _HISTOGRAMS),

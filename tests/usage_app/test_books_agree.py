@@ -256,6 +256,7 @@ def test_nothing_drifts_beside_running_requests() -> None:
                 with transaction.atomic():
                     make_hold(tenant, windows)
                 with transaction.atomic():
+                    Tenant.objects.exists()  # begins the transaction, before the entry is settled
                     charge(tenant, api_key=key, cost=Decimal("0.1"), created_at=datetime.now(UTC))
                 windows = list(UsageWindow.objects.filter(api_key=None, tenant=tenant))
         except Exception as error:  # noqa: BLE001 - told by the assertion below

@@ -19,6 +19,7 @@ PURE = (
     "usage_app/figures.py",
     "usage_app/histograms.py",
     "usage_app/holds.py",
+    "usage_app/currencies.py",
     "usage_app/focus.py",
     "usage_app/periods.py",
     "usage_app/report_chart.py",

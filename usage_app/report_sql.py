@@ -22,7 +22,8 @@ def lines(query: ReportQuery, *, groups: Sequence[str] = (), page: bool = False)
     # What a filter holds to one value may be grouped by without making lines of it.
     filters = _filters(query)
     within = tuple(dict.fromkeys([*groups, *filters]))
-    usage = usage_sql.usage(within, one_tenant=query.tenant is not None, histograms=True)
+    one = query.tenant is not None
+    usage = usage_sql.usage(within, one_tenant=one, histograms=True, months=True)
     where = " AND ".join(filters.values()) or "true"
     sums = ", ".join(f"coalesce(u.{name}, 0) AS {name}" for name in usage_sql.SUMS)
     joined, refusals = "", _NO_REFUSALS

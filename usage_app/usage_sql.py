@@ -170,6 +170,7 @@ def usage(
     one_tenant: bool = False,
     one_key: bool = False,
     histograms: bool = False,
+    months: bool = False,
 ) -> str:
     """A statement that adds usage up by `groups`, of (tenant_id, day, cost_center, api_key_id,
     model), over the local days `first` to `last`; exact at any moment. With `histograms` those of
@@ -177,22 +178,28 @@ def usage(
 
     Days in which nothing was settled `since` the roll-ups' mark come from DailyUsage, all others
     from their entries. `since` must be read before, not within, the statement that uses it: an old
-    mark only makes more days come from entries.
+    mark only makes more days come from entries. With `months`, and where days are not told apart,
+    whole months come from MonthlyUsage.
     """
     tenant = "AND {0}.tenant_id = %(tenant_id)s" if one_tenant else ""
     key = "AND {0}.api_key_id = %(key_id)s" if one_key else ""
     columns = ", ".join(f"r.{group}" for group in groups)
     entries, stored, counted, added = _histograms() if histograms else (_ENTRIES, "", "", "")
+    rolled_up = "UNION ALL".join(
+        f"""
+    SELECT d.tenant_id, d.{day} AS day, d.cost_center, d.api_key_id, d.model,
+        {", ".join(_STORED)}{stored}
+    FROM {table} WHERE {where} {tenant.format("d")} {key.format("d")}
+    """
+        for day, table, where in (_BY_MONTH if months and "day" not in groups else _BY_DAY)
+    )
     return f"""
 WITH fresh AS MATERIALIZED (
     SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
     WHERE e.settled_at >= %(since)s::timestamptz
         AND e.local_day BETWEEN %(first)s AND %(last)s {tenant.format("e")}
-), r AS (
-    SELECT d.tenant_id, d.day, d.cost_center, d.api_key_id, d.model, {", ".join(_STORED)}{stored}
-    FROM usage_app_dailyusage d
-    WHERE d.day BETWEEN %(first)s AND %(last)s {tenant.format("d")} {key.format("d")}
-        AND (d.tenant_id, d.day) NOT IN (SELECT tenant_id, local_day FROM fresh)
+), {_APART}, r AS (
+    {rolled_up}
     UNION ALL
     SELECT e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model, {_ENTRY_SUMS}{counted}
     FROM fresh f
@@ -210,6 +217,51 @@ FROM r LEFT JOIN m ON m.tenant_id = r.tenant_id AND r.day >= m.valid_from
     AND (m.valid_to IS NULL OR r.day < m.valid_to)
 GROUP BY {columns} ORDER BY {columns}
 """
+
+
+# The first day of the first whole month of the span, and the day after the last one: constants, of
+# which the planner can see what they leave.
+_WHOLE_FROM = "date_trunc('month', %(first)s::date::timestamp + interval '1 month - 1 day')::date"
+_WHOLE_TO = "date_trunc('month', %(last)s::date::timestamp + interval '1 day')::date"
+# Months that cannot be taken whole: with a day that is not rolled up, or with two margins.
+_APART = """apart AS MATERIALIZED (
+    SELECT tenant_id, date_trunc('month', local_day::timestamp)::date AS month FROM fresh
+    UNION
+    SELECT tenant_id, date_trunc('month', valid_from::timestamp)::date FROM usage_app_margin
+    WHERE extract(day FROM valid_from) <> 1
+)"""
+_NOT_FRESH = "(d.tenant_id, d.day) NOT IN (SELECT tenant_id, local_day FROM fresh)"
+_DAYS = "usage_app_dailyusage d"
+_BY_DAY = (("day", _DAYS, f"d.day BETWEEN %(first)s AND %(last)s AND {_NOT_FRESH}"),)
+_BY_MONTH = (
+    (
+        "month",
+        "usage_app_monthlyusage d",
+        (
+            f"d.month >= {_WHOLE_FROM} AND d.month < {_WHOLE_TO}"
+            " AND (d.tenant_id, d.month) NOT IN (SELECT tenant_id, month FROM apart)"
+        ),
+    ),
+    (
+        "day",
+        (
+            f"apart a JOIN {_DAYS} ON d.tenant_id = a.tenant_id AND d.day >= a.month"
+            " AND d.day < a.month + interval '1 month'"
+        ),
+        f"a.month >= {_WHOLE_FROM} AND a.month < {_WHOLE_TO} AND {_NOT_FRESH}",
+    ),
+    # What lies before the whole months, and after them; all, where there is none.
+    (
+        "day",
+        _DAYS,
+        f"d.day >= %(first)s AND d.day <= %(last)s AND d.day < {_WHOLE_FROM} AND {_NOT_FRESH}",
+    ),
+    (
+        "day",
+        _DAYS,
+        f"d.day >= greatest({_WHOLE_FROM}, {_WHOLE_TO}) AND d.day <= %(last)s AND {_NOT_FRESH}",
+    ),
+)
 
 
 def _histograms() -> tuple[str, str, str, str]:

@@ -27,12 +27,20 @@ from tests.usage_app.entries import (
     make_hold,
     make_window,
 )
-from usage_app import reconciliation, rollups
+from usage_app import reconciliation, rollups, usage_sql
 from usage_app.figures import Span
-from usage_app.models import DailyUsage, HourlyUsage, LedgerEntry, MonthlyUsage, UsageWindow
+from usage_app.models import DailyUsage, HourlyUsage, LedgerEntry, Margin, MonthlyUsage, UsageWindow
 
 NOTHING = timedelta(0)
 EVERYTHING = Span(date(2026, 1, 1), date(2027, 12, 31))
+SPANS = [
+    EVERYTHING,
+    Span(date(2026, 3, 1), date(2026, 3, 31)),
+    Span(date(2026, 3, 8), date(2026, 10, 25)),
+    Span(date(2026, 3, 28), date(2026, 3, 29)),
+    Span(date(2026, 10, 26), date(2026, 12, 31)),
+    Span(date(2026, 12, 31), date(2027, 1, 1)),
+]
 ZONES = (
     *("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland"),
     # Half an hour of summer time; and a midnight that is missing when summer begins.
@@ -111,6 +119,8 @@ class History:
         self.tenant: Tenant = make_tenant(f"acme-{uuid4().hex[:8]}", timezone=zone)
         self.key: ApiKey = make_key(self.tenant).key
         self.requests: list[LedgerEntry] = []
+        for day, percent in ((date(2026, 3, 29), 10), (date(2026, 11, 1), -5)):
+            Margin.objects.create(tenant=self.tenant, valid_from=day, percent=percent)
 
     def take(self, step: Any) -> None:
         if isinstance(step, dict):
@@ -186,6 +196,18 @@ def expected(period: str) -> dict[Any, tuple[int, Decimal, Decimal]]:
     return dict(found)
 
 
+def reported(span: Span, *, months: bool) -> list[Any]:
+    """What a report shows, with whole months from their own rows or not."""
+    groups = ("tenant_id", "cost_center", "model")
+    statement = usage_sql.usage(groups, histograms=True, months=months)
+    with connection.cursor() as cursor:
+        params: dict[str, Any] = {
+            "since": rollups.mark(), "first": span.first, "last": span.last
+        }  # fmt: skip
+        cursor.execute(statement, params)
+        return list(cursor.fetchall())
+
+
 class AnyHistory(TestCase):
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(zone=st.sampled_from(ZONES), steps=st.lists(STEP, min_size=1, max_size=14))
@@ -196,10 +218,13 @@ class AnyHistory(TestCase):
         for step in steps:
             history.take(step)
             assert history.drifts() == []
+        assert reported(EVERYTHING, months=True) == reported(EVERYTHING, months=False)
         rollups.roll_up_new(margin=NOTHING)
         compared = reconciliation.compare(history.tenant, EVERYTHING)
         assert (compared.pending, compared.drifts) == (0, [])
         assert compared.entries == LedgerEntry.objects.count()
+        for span in SPANS:
+            assert reported(span, months=True) == reported(span, months=False)
         for rows, period in ((DailyUsage, "day"), (HourlyUsage, "hour"), (MonthlyUsage, "month")):
             assert sums(rows, period) == expected(period)
 

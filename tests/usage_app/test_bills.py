@@ -20,7 +20,7 @@ from hypothesis.extra.django import TestCase
 from tenants_app.models import Tenant, Upstream
 from tests.factories import make_model, make_route, make_tenant, make_upstream
 from tests.usage_app.entries import make_correction, make_entry
-from usage_app import bills
+from usage_app import bills, closing
 from usage_app.bill_files import Layout
 from usage_app.bills import Upload
 from usage_app.figures import Span
@@ -302,6 +302,23 @@ def test_state_tells_of_each_bill_and_of_what_has_none(acme: Tenant, cloud: Upst
         f"{whose}: 1 of our requests missing in it, 1 USD less than the books' cost.",
     )
     assert bills.state(date(2026, 4, 1)).agrees
+
+
+def test_checklist_of_a_close_tells_of_the_bills(acme: Tenant, cloud: Upstream) -> None:
+    make_entry(acme, upstream="cloud", created_at=NOON, upstream_reference="r1", cost=1)
+    told = []
+    for line in ("r1,2026-03-14,demo-echo,10,5,1", None):
+        point = closing.check(acme, MARCH.first).points[-1]
+        told.append((point.state, point.text))
+        if line:
+            imported(line, upstream=cloud)
+    assert told == [
+        ("open", "No bill imported."),
+        (
+            "good",
+            "The bill march.csv (cloud, 2026-03-01 to 2026-03-31): agrees with the books.",
+        ),
+    ]
 
 
 DAYS = st.sampled_from([NOON, NOON + timedelta(days=1)])

@@ -19,6 +19,7 @@ _FACTS = (
     *("ledgerentry", "usagewindow", "reservation", "refusalcount"),
     *("hourlyusage", "dailyusage", "monthlyusage", "reconciliation", "drift", "statement"),
 )
+_BILLS = ("providerbill", "providerbillline", "providerbillmatch")
 _ENGINE = ("ratebucket", "gatewayprocess")
 
 
@@ -37,7 +38,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     # Prices, corrections, bills and closes; issues no key, and has no business with upstreams.
     "Finance": frozenset(
         _may("tenants_app", ("tenant", "model", "apikey", "budget"))
-        | _may("usage_app", (*_FACTS, "providerbill"))
+        | _may("usage_app", (*_FACTS, *_BILLS))
         | _may("usage_app", ("price", "margin"), ALL)
         | _may("usage_app", ("stafftoken",), ("view", "add", "change"))
         | {"usage_app.correct_ledger", "usage_app.close_month", "usage_app.match_bill"}
@@ -45,7 +46,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     # Sees how everything is set and what it came to, and touches nothing.
     "Auditor": frozenset(
         _may("tenants_app", (*_CONFIGURATION, "change"))
-        | _may("usage_app", (*_FACTS, *_ENGINE, "price", "margin", "providerbill", "stafftoken"))
+        | _may("usage_app", (*_FACTS, *_BILLS, *_ENGINE, "price", "margin", "stafftoken"))
         | _may("chat_app", ("opencircuit",))
     ),
 }

@@ -185,14 +185,8 @@ def usage(
     key = "AND {0}.api_key_id = %(key_id)s" if one_key else ""
     columns = ", ".join(f"r.{group}" for group in groups)
     entries, stored, counted, added = _histograms() if histograms else (_ENTRIES, "", "", "")
-    rolled_up = "UNION ALL".join(
-        f"""
-    SELECT d.tenant_id, d.{day} AS day, d.cost_center, d.api_key_id, d.model,
-        {", ".join(_STORED)}{stored}
-    FROM {table} WHERE {where} {tenant.format("d")} {key.format("d")}
-    """
-        for day, table, where in (_BY_MONTH if months and "day" not in groups else _BY_DAY)
-    )
+    sources = _BY_MONTH if months and "day" not in groups else _BY_DAY
+    rolled_up = _rolled_up(sources, stored, f"{tenant.format('d')} {key.format('d')}")
     return f"""
 WITH fresh AS MATERIALIZED (
     SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
@@ -262,6 +256,17 @@ _BY_MONTH = (
         f"d.day >= greatest({_WHOLE_FROM}, {_WHOLE_TO}) AND d.day <= %(last)s AND {_NOT_FRESH}",
     ),
 )
+
+
+def _rolled_up(sources: Sequence[tuple[str, str, str]], stored: str, scope: str) -> str:
+    return "UNION ALL".join(
+        f"""
+    SELECT d.tenant_id, d.{day} AS day, d.cost_center, d.api_key_id, d.model,
+        {", ".join(_STORED)}{stored}
+    FROM {table} WHERE {where} {scope}
+    """
+        for day, table, where in sources
+    )
 
 
 def _histograms() -> tuple[str, str, str, str]:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from tenants_app.models import Tenant
-from usage_app import bills, months, reconciliation, rollups, selectors
+from usage_app import bills, months, reconciliation, repricing, rollups, selectors
 from usage_app import statement_sql as sql
 from usage_app.currencies import minor_unit, rounded
 from usage_app.figures import MONEY_DIGITS, Figures, Span
@@ -162,7 +162,7 @@ def _points(tenant: Tenant, month: date) -> tuple[Point, ...]:
         _rolled_up(tenant, month),
         _drift(tenant, month, figures),
         _reconciled(tenant, month),
-        _priced(figures),
+        _priced(tenant, month),
         *_bills(tenant, month),
     )
 
@@ -214,10 +214,9 @@ def _drift(tenant: Tenant, month: date, rolled_up: list[Any]) -> Point:
     return Point(title, "good", "They are equal in every figure.")
 
 
-def _priced(figures: list[Any]) -> Point:
-    requests = sum(line.unpriced_requests for _, line in figures)
-    tokens = sum(line.unpriced_tokens for _, line in figures)
-    if requests or tokens:
+def _priced(tenant: Tenant, month: date) -> Point:
+    requests, tokens = repricing.unpriced(tenant, Span.month(month))
+    if requests:
         told = f"{requests:,} requests with {tokens:,} tokens have no price and cost nothing here."
         return Point(PRICED, "open", told)
     return Point(PRICED, "good", "No entry is unpriced.")

@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from django.db.models import Count, F, OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
+
 from tenants_app.models import Tenant
 from usage_app import corrections, ledger_corrections
 from usage_app.corrections import Why
 from usage_app.figures import Span
-from usage_app.models import Price
+from usage_app.models import LedgerEntry, Price
 
 State = Literal["differs", "by hand", "no price"]
 Rows = list[tuple[Any, ...]]
@@ -68,6 +71,23 @@ def reprice(scope: Scope, why: Why) -> list[Difference]:
         return corrections.in_open_month(locked)
 
     return _summed(_days(scope, write))
+
+
+def unpriced(tenant: Tenant, span: Span) -> tuple[int, int]:
+    """How many requests of the tenant's days have no price, and their tokens; without those that a
+    correction has priced since.
+    """
+    facts = LedgerEntry.objects.for_tenant(tenant).filter(cost=None)
+    requests = facts.filter(kind=LedgerEntry.Kind.USAGE)
+    later = facts.filter(corrects=OuterRef("id")).values("corrects")
+    since = Subquery(later.annotate(tokens=Sum("total_tokens")).values("tokens"))
+    left = (
+        requests.filter(local_day__range=(span.first, span.last))
+        .annotate(still=F("total_tokens") + Coalesce(since, 0))
+        .exclude(still=0)
+        .aggregate(requests=Count("id"), tokens=Coalesce(Sum("still"), 0))
+    )
+    return left["requests"], left["tokens"]
 
 
 def _days(

@@ -91,7 +91,9 @@ def test_requests_without_a_price_get_one_and_count_as_priced(
 ) -> None:
     charged(acme, None)
     charged(acme, None, model="unknown")
+    assert repricing.unpriced(acme, MARCH) == (2, 30)
     found = told(repricing.reprice(Scope(MARCH), WHY))
+    assert repricing.unpriced(acme, MARCH) == (1, 15)
     assert found == [
         ("acme", "m", "differs", 1, 0, NEW),
         ("acme", "unknown", "no price", 1, 0, 0),

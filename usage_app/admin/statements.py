@@ -144,7 +144,8 @@ class StatementAdmin(ReadOnlyAdmin):
                     ("closed_at", "closed_by"),
                     "known",
                     "files",
-                    ("checksum", "previous"),
+                    "checksum",
+                    "previous",
                 )
             },
         ),

@@ -65,7 +65,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "gateway_project.admin_menu.environment",
-    "DASHBOARD_CALLBACK": "gateway_project.admin.front_page",
+    "DASHBOARD_CALLBACK": "gateway_project.pages.front_page.front_page",
     "STYLES": [lambda _request: static("tenants_app/admin.css")],
     "SIDEBAR": {
         "show_search": True,

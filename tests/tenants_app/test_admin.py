@@ -355,7 +355,7 @@ def test_tenants_page_asks_as_often_for_many_keys_as_for_one() -> None:
 
 
 def test_permissions_on_offer_are_those_of_pages() -> None:
-    from gateway_project.admin import grantable
+    from gateway_project.pages.staff import grantable
 
     names = set(grantable().values_list("codename", flat=True))
     assert {"view_tenant", "change_apikey", "view_ledgerentry", "add_tenanthost"} <= names

@@ -18,9 +18,9 @@ from tenants_app import keys
 from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost, Upstream
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
 from tests.usage_app.entries import make_statement
-from usage_app import bills, staff_tokens
-from usage_app.bill_files import Layout
-from usage_app.bills import Upload
+from usage_app.bills import provider_bills
+from usage_app.bills.files import Layout
+from usage_app.bills.provider_bills import Upload
 from usage_app.figures import Span
 from usage_app.models import (
     DailyUsage,
@@ -38,6 +38,7 @@ from usage_app.models import (
     Reservation,
     UsageWindow,
 )
+from usage_app.reports import staff_tokens
 
 TOKEN = "sk-provider-token-nobody-may-see"
 
@@ -156,7 +157,7 @@ def make_bill(upstream: Upstream, entry: LedgerEntry) -> ProviderBill:
     layout = Layout(day="day", model="model", reference="reference", input_tokens="tokens")
     span = Span(day, day)
     upload = Upload(f"{upstream.name}.csv", text.encode(), layout, span, [upstream], "finance")
-    return bills.record(upload, bills.read(upload).lines)
+    return provider_bills.record(upload, provider_bills.read(upload).lines)
 
 
 def url_of(model: type[DjangoModel], page: str, *args: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which months of a tenant are closed. `usage_app.closing` closes them."""
+"""Which months of a tenant are closed. `usage_app.statements.closing` closes them."""
 
 from datetime import date
 

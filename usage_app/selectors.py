@@ -9,11 +9,12 @@ from typing import Any
 from django.db import connection
 
 from tenants_app.models import Tenant
-from usage_app import report_sql, rollups, usage_sql
+from usage_app import rollups, usage_sql
 from usage_app.figures import Figures, Span
 from usage_app.models import LedgerEntry, Price, Reservation, UsageWindow
-from usage_app.report_lines import Line
-from usage_app.report_query import GROUPS, ReportQuery
+from usage_app.reports import sql as report_sql
+from usage_app.reports.lines import Line
+from usage_app.reports.query import GROUPS, ReportQuery
 
 ROWS_A_FETCH = 500
 

@@ -8,10 +8,11 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from usage_app import closing, ledger_sync, partitions, reconciliation, rollups
+from usage_app import ledger_sync, partitions, reconciliation, rollups
 from usage_app.figures import Span
 from usage_app.models import Reconciliation, RefusalCount
 from usage_app.runs import alone
+from usage_app.statements import closing
 
 RECENT_DAYS = 3
 KEEP_REFUSALS = timedelta(days=90)

@@ -15,11 +15,14 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from tenants_app.models import Tenant
-from usage_app import focus_files, report_files, report_page, report_xlsx
 from usage_app.figures import Span
 from usage_app.periods import next_month
-from usage_app.report_form import ReportForm
-from usage_app.report_query import ReportQuery
+from usage_app.reports import files as report_files
+from usage_app.reports import focus_files
+from usage_app.reports import page as report_page
+from usage_app.reports import xlsx as report_xlsx
+from usage_app.reports.form import ReportForm
+from usage_app.reports.query import ReportQuery
 
 LAST_PAGE = 100_000
 FILES: Mapping[str, tuple[str, Callable[[ReportQuery, Tenant | None], Iterator[Any]]]] = {

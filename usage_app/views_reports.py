@@ -10,12 +10,13 @@ from django.http import HttpRequest, HttpResponse
 
 from tenants_app.api import AsyncAPIView
 from tenants_app.errors import InvalidRequest
-from usage_app import report_query, staff_reports, staff_tokens
 from usage_app.amounts import money
 from usage_app.histograms import Between
 from usage_app.models.tokens import REPORTS_READ
-from usage_app.report_lines import Line
-from usage_app.report_query import ReportQuery
+from usage_app.reports import query as report_query
+from usage_app.reports import staff_reports, staff_tokens
+from usage_app.reports.lines import Line
+from usage_app.reports.query import ReportQuery
 
 DEFAULT_LIMIT: Final = 200
 MAX_LIMIT: Final = 1_000

@@ -14,8 +14,8 @@ MAY_BE_ASYNC = (
     "usage_app/pricebook.py",
     "usage_app/scopes.py",
     "usage_app/own_usage.py",
-    "usage_app/staff_reports.py",
-    "usage_app/staff_tokens.py",
+    "usage_app/reports/staff_reports.py",
+    "usage_app/reports/staff_tokens.py",
     # What the directory, the keys and the ledger are made of.
     "tenants_app/configuration.py",
     "tenants_app/directory.py",

@@ -13,8 +13,10 @@ from tenants_app.models import Tenant
 from tests.admin_site import logged_in, text_of, url_of
 from tests.factories import make_tenant
 from tests.usage_app.entries import charge, make_hold, make_statement
-from usage_app import closing, rollups, statement_files
+from usage_app import rollups
 from usage_app.models import Statement
+from usage_app.statements import closing
+from usage_app.statements import files as statement_files
 
 pytestmark = pytest.mark.django_db
 

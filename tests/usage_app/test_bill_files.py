@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_app.bill_files import BillFile, BillLine, Layout, parse
+from usage_app.bills.files import BillFile, BillLine, Layout, parse
 from usage_app.figures import Span
 
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))

@@ -20,11 +20,12 @@ from hypothesis.extra.django import TestCase
 from tenants_app.models import Tenant, Upstream
 from tests.factories import make_model, make_route, make_tenant, make_upstream
 from tests.usage_app.entries import make_correction, make_entry
-from usage_app import bills, closing
-from usage_app.bill_files import Layout
-from usage_app.bills import Upload
+from usage_app.bills import provider_bills
+from usage_app.bills.files import Layout
+from usage_app.bills.provider_bills import Upload
 from usage_app.figures import Span
 from usage_app.models import LedgerEntry, ProviderBill, ProviderBillLine, ProviderBillMatch
+from usage_app.statements import closing
 
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -43,9 +44,9 @@ def upload(*lines: str, upstream: Iterable[Upstream], **fields: Any) -> Upload:
 def imported(*lines: str, upstream: Upstream, **fields: Any) -> ProviderBill:
     """A bill of these lines, matched."""
     file = upload(*lines, upstream=[upstream], **fields)
-    parsed = bills.read(file)
+    parsed = provider_bills.read(file)
     assert parsed.problems == ()
-    return bills.record(file, parsed.lines)
+    return provider_bills.record(file, parsed.lines)
 
 
 def outcomes(bill: ProviderBill) -> list[tuple[Any, ...]]:
@@ -203,7 +204,7 @@ def test_matching_again_gives_the_same_and_sees_what_came_since(
     assert outcomes(bill) == [("missing_here", 1, 0, 0, None, 15, 2)]
     entry = make_entry(acme, upstream="cloud", created_at=NOON, upstream_reference="r1", cost=2)
     for _ in range(2):
-        bills.match(bill)
+        provider_bills.match(bill)
         assert outcomes(bill) == [("reference", 1, 1, 0, entry.id, 0, 0)]
     bill.refresh_from_db()
     assert bill.missing_here == bill.difference == 0
@@ -221,7 +222,7 @@ def test_request_that_the_next_bill_has_is_not_missing_in_the_one_before(
         span=Span(date(2026, 4, 1), date(2026, 4, 30)),
     )  # fmt: skip
     assert outcomes(april) == [("reference", 1, 1, 0, entry.id, 0, 1)]
-    bills.match(march)
+    provider_bills.match(march)
     march.refresh_from_db()
     assert (march.missing_here, march.missing_there) == (1, 0)
 
@@ -229,7 +230,7 @@ def test_request_that_the_next_bill_has_is_not_missing_in_the_one_before(
 def test_file_is_imported_once_and_no_two_bills_overlap(acme: Tenant, cloud: Upstream) -> None:
     first = imported("r1,2026-03-14,m,1,1,1", upstream=cloud)
     same = upload("r1,2026-03-14,m,1,1,1", upstream=[cloud])
-    told = [str(problem) for problem in bills.read(same).problems]
+    told = [str(problem) for problem in provider_bills.read(same).problems]
     assert told == [
         f"This file was imported already, on {first.imported_at:%Y-%m-%d} as march.csv.",
         (
@@ -240,10 +241,10 @@ def test_file_is_imported_once_and_no_two_bills_overlap(acme: Tenant, cloud: Ups
     other = upload("r2,2026-03-14,m,1,1,1", upstream=[cloud])
     for file in (same, other):
         with pytest.raises((IntegrityError, InternalError)), transaction.atomic():
-            bills.record(file, ())
-    bills.remove(first)
+            provider_bills.record(file, ())
+    provider_bills.remove(first)
     assert not ProviderBillMatch.objects.exists()
-    assert bills.read(same).problems == ()
+    assert provider_bills.read(same).problems == ()
 
 
 def test_bad_file_changes_nothing_and_says_why(acme: Tenant, cloud: Upstream) -> None:
@@ -256,7 +257,9 @@ def test_bad_file_changes_nothing_and_says_why(acme: Tenant, cloud: Upstream) ->
         "lines": upload("r1,2026-03-14,m,1,1,1", "r2,2026-03-14,m,x,1,1", upstream=[cloud]),
     }
     kinds = "upstreams: must be at least one, and all of one kind of provider"
-    found = {name: list(map(str, bills.read(file).problems)) for name, file in told.items()}
+    found = {
+        name: list(map(str, provider_bills.read(file).problems)) for name, file in told.items()
+    }
     assert found == {
         "kinds": [kinds],
         "none": [kinds],
@@ -285,23 +288,23 @@ def test_state_tells_of_each_bill_and_of_what_has_none(acme: Tenant, cloud: Upst
     make_entry(acme, upstream="cloud", upstream_reference="r1", **used)
     make_entry(globex, upstream="other", **used)
     make_entry(globex, upstream="play", **used)
-    assert bills.state(NOON.date()).told == [
+    assert provider_bills.state(NOON.date()).told == [
         f"No bill tells of every day on which {name} was used." for name in ("cloud", "other")
     ]
     bill = imported("r1,2026-03-14,demo-echo,10,5,1", upstream=cloud)
     whose = "The bill march.csv (cloud, 2026-03-01 to 2026-03-31)"
-    agreed = bills.state(NOON.date(), tenant=acme)
+    agreed = provider_bills.state(NOON.date(), tenant=acme)
     assert (agreed.agrees, agreed.told) == (True, [f"{whose}: agrees with the books."])
-    others = bills.state(NOON.date(), tenant=globex)
+    others = provider_bills.state(NOON.date(), tenant=globex)
     assert (others.agrees, others.bills, others.without) == (False, (), ("other",))
     make_entry(acme, upstream="cloud", **used)
-    bills.match(bill)
-    state = bills.state(NOON.date())
+    provider_bills.match(bill)
+    state = provider_bills.state(NOON.date())
     assert (state.agrees, state.told[0]) == (
         False,
         f"{whose}: 1 of our requests missing in it, 1 USD less than the books' cost.",
     )
-    assert bills.state(date(2026, 4, 1)).agrees
+    assert provider_bills.state(date(2026, 4, 1)).agrees
 
 
 def test_checklist_of_a_close_tells_of_the_bills(acme: Tenant, cloud: Upstream) -> None:
@@ -370,7 +373,7 @@ class Classes(TestCase):
             upstream=cloud,
         )
         first = outcomes(bill)
-        classes = bills.total(bills.sums(bill))
+        classes = provider_bills.total(provider_bills.sums(bill))
         assert (classes.lines, classes.billed_input_tokens, classes.billed_output_tokens) == (
             len(lines), sum(line[3] for line in lines), sum(line[4] for line in lines)
         )  # fmt: skip
@@ -381,7 +384,7 @@ class Classes(TestCase):
         named = [row[4] for row in first if row[2] == 1]
         assert len(named) == len(set(named))
         assert set(named) <= ids
-        bills.match(bill)
+        provider_bills.match(bill)
         assert outcomes(bill) == first
 
 
@@ -392,7 +395,7 @@ def test_many_lines_are_not_compared_with_each_other(acme: Tenant, cloud: Upstre
     began = datetime.now(UTC)
     bill = imported(*lines, upstream=cloud)
     assert datetime.now(UTC) - began < timedelta(seconds=10)
-    (reference, *_) = bills.sums(bill)
+    (reference, *_) = provider_bills.sums(bill)
     assert (reference.outcome, reference.lines, reference.requests) == ("reference", 9_000, 9_000)
     assert (bill.missing_here, bill.missing_there) == (0, 0)
 

@@ -23,7 +23,7 @@ from tests.usage_app.entries import (
     make_entry,
     make_hold,
 )
-from usage_app import closing, rollups, tasks
+from usage_app import rollups, tasks
 from usage_app.currencies import minor_unit, rounded
 from usage_app.models import (
     DailyUsage,
@@ -35,7 +35,8 @@ from usage_app.models import (
     UsageWindow,
 )
 from usage_app.periods import day_period, local_day, next_month
-from usage_app.statement_files import document
+from usage_app.statements import closing
+from usage_app.statements.files import document
 
 MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)
 IN_MARCH = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -191,7 +192,7 @@ def test_refused_close_changes_nothing(acme: Tenant, monkeypatch: pytest.MonkeyP
         raise RuntimeError
 
     with monkeypatch.context() as broken:
-        broken.setattr("usage_app.closing.StatementDay.objects.bulk_create", fail)
+        broken.setattr("usage_app.statements.closing.StatementDay.objects.bulk_create", fail)
         with pytest.raises(RuntimeError):
             closing.close(acme, MARCH, by="finance")
     assert not Statement.objects.exists()

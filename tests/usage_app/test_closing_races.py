@@ -17,9 +17,10 @@ from django.db import IntegrityError, connection, transaction
 from tenants_app.models import Tenant
 from tests.factories import make_tenant
 from tests.usage_app.entries import charge, make_correction, make_hold
-from usage_app import closing, rollups
 from usage_app import ledger_sql as sql
+from usage_app import rollups
 from usage_app.models import LedgerEntry, Margin, Reservation, Statement, StatementDay, UsageWindow
+from usage_app.statements import closing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

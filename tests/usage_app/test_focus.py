@@ -14,10 +14,11 @@ from tenants_app.models import Tenant
 from tests.admin_site import logged_in
 from tests.factories import make_key, make_model, make_price, make_tenant
 from tests.usage_app.entries import make_correction, make_credit, make_entry
-from usage_app import focus, focus_files, report_page
 from usage_app.figures import MONEY_DIGITS, Span
 from usage_app.models import Margin, Price
-from usage_app.report_query import ReportQuery
+from usage_app.reports import focus, focus_files
+from usage_app.reports import page as report_page
+from usage_app.reports.query import ReportQuery
 
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))
 QUERY = ReportQuery(MARCH)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_app.price_files import PriceRow, parse, shown
+from usage_app.prices.files import PriceRow, parse, shown
 
 HEADER = "model,valid_from,input,cached_input,cache_write,output"
 

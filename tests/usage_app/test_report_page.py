@@ -12,12 +12,13 @@ from tenants_app.models import Tenant
 from tests.admin_site import logged_in
 from tests.factories import make_key, make_tenant
 from tests.usage_app.entries import make_credit, make_entry
-from usage_app import report_page, rollups, selectors
+from usage_app import rollups, selectors
 from usage_app.figures import Span
 from usage_app.histograms import Between
 from usage_app.models import Margin, RefusalCount
-from usage_app.report_lines import Line, sum_of
-from usage_app.report_query import ReportQuery, parse
+from usage_app.reports import page as report_page
+from usage_app.reports.lines import Line, sum_of
+from usage_app.reports.query import ReportQuery, parse
 
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))
 NOON = datetime(2026, 3, 14, 12, 30, tzinfo=UTC)
@@ -151,7 +152,7 @@ def test_page_compares_with_the_period_before(acme: Tenant) -> None:
 
 
 def test_long_reports_come_in_pages(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("usage_app.report_page.ROWS_A_PAGE", 2)
+    monkeypatch.setattr("usage_app.reports.page.ROWS_A_PAGE", 2)
     for number in range(5):
         make_entry(acme, created_at=NOON, model=f"m{number}", cost=Decimal(number))
     query = ReportQuery(MARCH, group_by="model")

@@ -7,7 +7,7 @@ import pytest
 
 from tenants_app.errors import InvalidRequest
 from usage_app.figures import Span
-from usage_app.report_query import GROUPS, ReportQuery, parse
+from usage_app.reports.query import GROUPS, ReportQuery, parse
 
 TODAY = date(2026, 3, 14)
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))

@@ -13,10 +13,11 @@ import pytest
 from tests.admin_site import logged_in
 from tests.factories import make_tenant
 from tests.usage_app.entries import make_credit, make_entry
-from usage_app import report_page, report_xlsx
 from usage_app.figures import Span
 from usage_app.models import Margin
-from usage_app.report_query import ReportQuery
+from usage_app.reports import page as report_page
+from usage_app.reports import xlsx as report_xlsx
+from usage_app.reports.query import ReportQuery
 
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))
 NOON = datetime(2026, 3, 14, 12, 30, tzinfo=UTC)

@@ -17,13 +17,14 @@ from tenants_app.models import Tenant
 from tenants_app.tracing import uuid7
 from tests.factories import make_model, make_tenant
 from tests.usage_app.entries import make_correction, make_entry, make_statement
-from usage_app import corrections, ledger_corrections, repricing, rollups, selectors
+from usage_app import corrections, ledger_corrections, rollups, selectors
 from usage_app.corrections import Change, CorrectionRefused, Why
 from usage_app.figures import Figures, Span
 from usage_app.models import LedgerEntry, Price
 from usage_app.periods import local_day
+from usage_app.prices import repricing
+from usage_app.prices.repricing import Scope
 from usage_app.pricing import UsageFigures
-from usage_app.repricing import Scope
 
 NOON = datetime(2026, 3, 14, 12, 30, tzinfo=UTC)
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))

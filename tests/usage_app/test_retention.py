@@ -10,10 +10,11 @@ from django.db import IntegrityError, connection, transaction
 from tenants_app.models import Tenant
 from tests.factories import make_tenant
 from tests.usage_app.entries import charge, make_credit
-from usage_app import closing, partitions, reconciliation, retention, rollups, selectors
+from usage_app import partitions, reconciliation, rollups, selectors
 from usage_app.figures import Span
 from usage_app.models import DailyUsage, LedgerEntry, Statement
-from usage_app.statement_files import document
+from usage_app.statements import closing, retention
+from usage_app.statements.files import document
 
 pytestmark = pytest.mark.django_db
 

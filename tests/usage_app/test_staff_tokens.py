@@ -18,9 +18,10 @@ from tests.admin_site import form_of, logged_in, make_staff, text_of, url_of
 from tests.factories import make_key, make_tenant
 from tests.loops import run
 from tests.usage_app.entries import make_entry
-from usage_app import report_page, staff_tokens
 from usage_app.models import StaffToken
-from usage_app.report_query import parse
+from usage_app.reports import page as report_page
+from usage_app.reports import staff_tokens
+from usage_app.reports.query import parse
 from usage_app.views_reports import UsageReportView
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -19,8 +19,10 @@ from tenants_app.models import Tenant
 from tests.architecture.sources import ROOT
 from tests.factories import make_tenant
 from tests.usage_app.entries import charge, make_correction, make_credit
-from usage_app import closing, rollups, statement_files
+from usage_app import rollups
 from usage_app.models import Margin, Statement
+from usage_app.statements import closing
+from usage_app.statements import files as statement_files
 
 pytestmark = pytest.mark.django_db
 

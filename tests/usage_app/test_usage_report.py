@@ -21,10 +21,12 @@ from tenants_app.models import Tenant
 from tests.factories import make_key, make_tenant
 from tests.usage_app.entries import make_entry
 from tests.usage_app.test_selectors import sums_of_entries
-from usage_app import report_files, report_page, rollups, selectors
+from usage_app import rollups, selectors
 from usage_app.figures import Figures, Span, total
-from usage_app.report_lines import Line, sum_of
-from usage_app.report_query import GROUPS, ReportQuery
+from usage_app.reports import files as report_files
+from usage_app.reports import page as report_page
+from usage_app.reports.lines import Line, sum_of
+from usage_app.reports.query import GROUPS, ReportQuery
 
 URL = "/admin/usage/?month=2026-03"
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))

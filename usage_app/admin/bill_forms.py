@@ -12,9 +12,9 @@ from unfold.widgets import (
 
 from tenants_app.admin.pages import WordedForm
 from tenants_app.models import Upstream
-from usage_app import bills
-from usage_app.bill_files import COLUMNS, DECIMAL_MARKS, SEPARATORS, BillLine, Layout, told
-from usage_app.bills import Upload
+from usage_app.bills import provider_bills
+from usage_app.bills.files import COLUMNS, DECIMAL_MARKS, SEPARATORS, BillLine, Layout, told
+from usage_app.bills.provider_bills import Upload
 from usage_app.figures import Span
 from usage_app.models import ProviderBill
 
@@ -74,10 +74,10 @@ class BillForm(WordedForm):
         cleaned = super().clean()
         if self.errors:
             return cleaned
-        if cleaned["file"].size > bills.BYTES_MAX:
-            self.add_error("file", f"At most {bills.BYTES_MAX:,} bytes: split it by days.")
+        if cleaned["file"].size > provider_bills.BYTES_MAX:
+            self.add_error("file", f"At most {provider_bills.BYTES_MAX:,} bytes: split it by days.")
             return cleaned
-        read = bills.read(self.upload)
+        read = provider_bills.read(self.upload)
         self.lines = read.lines
         for problem in read.problems[:MOST_PROBLEMS]:
             self.add_error("file", str(problem))

@@ -14,10 +14,10 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from tenants_app.admin.pages import ReadOnlyAdmin, display
-from usage_app import bills
 from usage_app.admin.books import money
 from usage_app.admin.reconciliation import signed
-from usage_app.bills import ClassSums
+from usage_app.bills import provider_bills
+from usage_app.bills.provider_bills import ClassSums
 from usage_app.models import ProviderBill, ProviderBillLine, ProviderBillMatch
 
 PERMISSION: Final = "usage_app.match_bill"
@@ -120,13 +120,13 @@ def result(bill: ProviderBill) -> dict[str, Any]:
     matches = reverse("admin:usage_app_providerbillmatch_changelist")
     lines = reverse("admin:usage_app_providerbillline_changelist")
     labels = dict(ProviderBillMatch.Outcome.choices)
-    classes = bills.sums(bill)
+    classes = provider_bills.sums(bill)
     rows = [
         _row(one, labels[one.outcome], f"{matches}?bill={bill.pk}&outcome={one.outcome}")
         for one in classes
     ]
     return {
-        "rows": [*rows, _row(bills.total(classes), "Total", f"{matches}?bill={bill.pk}")],
+        "rows": [*rows, _row(provider_bills.total(classes), "Total", f"{matches}?bill={bill.pk}")],
         "lists": [(title, _largest(bill, outcomes)) for title, outcomes in SHOWN],
         "lines_url": f"{lines}?bill={bill.pk}",
         "currency": settings.LEDGER_CURRENCY,

@@ -1,5 +1,5 @@
 """The pages of providers' bills: imported by a form, matched with the books, shown with what came
-of it. `usage_app.bills` imports and matches.
+of it. `usage_app.bills.provider_bills` imports and matches.
 """
 
 from dataclasses import asdict
@@ -15,12 +15,12 @@ from django.utils.safestring import SafeString
 from tenants_app.admin.pages import action, confirmation, display
 from tenants_app.admin.refusals import REFUSALS, sentence
 from tenants_app.models import Upstream
-from usage_app import bills
 from usage_app.admin import bill_matches
 from usage_app.admin.bill_forms import BillForm
 from usage_app.admin.bill_matches import PERMISSION, BillFacts
 from usage_app.admin.books import money, pretty
-from usage_app.bill_files import Layout
+from usage_app.bills import provider_bills
+from usage_app.bills.files import Layout
 from usage_app.models import ProviderBill
 
 
@@ -133,14 +133,14 @@ class ProviderBillAdmin(BillFacts):
         return redirect(self.url_of("add"))
 
     def save_model(self, request: HttpRequest, obj: ProviderBill, form: Any, change: bool) -> None:
-        obj.pk = bills.record(form.upload, form.lines).pk
+        obj.pk = provider_bills.record(form.upload, form.lines).pk
         obj.refresh_from_db()
 
     def response_post_save_add(self, request: HttpRequest, obj: ProviderBill) -> Any:
         return redirect(self.url_of("change", obj.pk))
 
     def delete_model(self, request: HttpRequest, obj: ProviderBill) -> None:
-        bills.remove(obj)
+        provider_bills.remove(obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Its lines and matches go with a bill; Django would read all of them."""
@@ -180,7 +180,7 @@ class ProviderBillAdmin(BillFacts):
                 confirmed="yes",
                 objects=[bill],
             )
-        bills.match(bill)
+        provider_bills.match(bill)
         self.log_change(request, bill, "Matched again.")
         messages.success(request, "Matched with the books as they are now.")
         return redirect(self.url_of("change", bill.pk))

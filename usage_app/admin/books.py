@@ -23,7 +23,7 @@ from unfold.utils import parse_date_str
 from tenants_app.admin.pages import ReadOnlyAdmin, action, display
 from usage_app.admin import corrections
 from usage_app.models import GatewayProcess, LedgerEntry, RateBucket, Reservation, UsageWindow
-from usage_app.report_query import WITHOUT
+from usage_app.reports.query import WITHOUT
 
 # No local day begins more than this before the same day in UTC.
 A_DAY = timedelta(days=1)

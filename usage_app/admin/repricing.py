@@ -1,5 +1,5 @@
 """The page that re-prices a tenant's requests: the difference first, then its corrections;
-`usage_app.repricing` writes.
+`usage_app.prices.repricing` writes.
 """
 
 import hashlib
@@ -16,12 +16,13 @@ from unfold.widgets import (
 )
 
 from tenants_app.models import Model, Tenant
-from usage_app import corrections, repricing
+from usage_app import corrections
 from usage_app.admin.corrections import demand, is_written, page_of, whose
 from usage_app.amounts import money
 from usage_app.corrections import CorrectionRefused, Why
 from usage_app.figures import Span
-from usage_app.repricing import Difference, Scope
+from usage_app.prices import repricing
+from usage_app.prices.repricing import Difference, Scope
 
 DAYS_MAX: Final = 366
 COLUMNS: Final = ("Model", "Requests", "Charged at", "Price now", "Cost", "Becomes")

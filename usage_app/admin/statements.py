@@ -1,5 +1,5 @@
 """Pages of closed months: the list, each statement with its files, and the checklist that ends in
-closing one more. `usage_app.closing` closes.
+closing one more. `usage_app.statements.closing` closes.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,11 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from tenants_app.admin.pages import ReadOnlyAdmin, ReadOnlyInline, action, display
 from tenants_app.models import Tenant
-from usage_app import closing, statement_files, statement_paper
 from usage_app.amounts import money
 from usage_app.models import Statement, StatementDay, StatementLine
+from usage_app.statements import closing
+from usage_app.statements import files as statement_files
+from usage_app.statements import paper as statement_paper
 from usage_app.usage_query import month_of
 from usage_app.views_admin import awaited
 

@@ -1,4 +1,4 @@
-"""Pages of staff tokens: issued and revoked through `usage_app.staff_tokens`, shown once.
+"""Pages of staff tokens: issued and revoked through `usage_app.reports.staff_tokens`, shown once.
 
 The secret exists in one response: it is in no URL, session, message or log.
 """
@@ -18,8 +18,8 @@ from tenants_app.admin.pages import (
     confirmation,
     display,
 )
-from usage_app import staff_tokens
 from usage_app.models import StaffToken
+from usage_app.reports import staff_tokens
 
 STATES = {"live": "success", "expired": "warning", "revoked": "danger"}
 

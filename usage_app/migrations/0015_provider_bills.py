@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                 (
                     "layout",
                     models.JSONField(
-                        help_text="Which column tells what; see usage_app/bill_files.py."
+                        help_text="Which column tells what; see usage_app/bills/files.py."
                     ),
                 ),
                 ("currency", models.CharField(max_length=3)),

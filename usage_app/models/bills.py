@@ -1,5 +1,5 @@
-"""Providers' bills as they came, and what matching them with the books gave. `usage_app.bills`
-writes both; the matches are re-made whole, the bills never changed.
+"""Providers' bills as they came, and what matching them with the books gave.
+`usage_app.bills.provider_bills` writes both; the matches are re-made whole, the bills never changed.
 """
 
 from django.db import models
@@ -18,7 +18,7 @@ class ProviderBill(models.Model):
     first_day = models.DateField()
     last_day = models.DateField()
     upstreams = models.JSONField(help_text="Names, each with the tenant that owns it, or null.")
-    layout = models.JSONField(help_text="Which column tells what; see usage_app/bill_files.py.")
+    layout = models.JSONField(help_text="Which column tells what; see usage_app/bills/files.py.")
     currency = models.CharField(max_length=3)
     lines = models.IntegerField()
     amount = models.DecimalField(**BILLED, null=True, help_text="Empty: the file tells no money.")

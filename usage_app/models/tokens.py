@@ -1,5 +1,5 @@
 """Credentials of finance's tools; issuing, revoking and recognising them is
-`usage_app.staff_tokens`.
+`usage_app.reports.staff_tokens`.
 """
 
 from django.conf import settings

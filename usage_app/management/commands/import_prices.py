@@ -12,8 +12,9 @@ from django.db import IntegrityError, transaction
 
 from tenants_app.admin.refusals import sentence
 from tenants_app.strict_json import Finding
-from usage_app import price_files, price_import
-from usage_app.price_import import Plan
+from usage_app.prices import files as price_files
+from usage_app.prices import importing as price_import
+from usage_app.prices.importing import Plan
 
 SIZE_MAX: Final = 20 * 1024 * 1024
 

@@ -8,12 +8,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants_app.models import Model, Tenant
-from usage_app import repricing
 from usage_app.amounts import money
 from usage_app.corrections import CorrectionRefused, Why
 from usage_app.figures import Span
-from usage_app.price_files import shown
-from usage_app.repricing import Difference, Scope
+from usage_app.prices import repricing
+from usage_app.prices.files import shown
+from usage_app.prices.repricing import Difference, Scope
 
 LEFT_ALONE = {"by hand": "somebody gave their cost", "no price": "the book has no price for them"}
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
-from usage_app import retention
+from usage_app.statements import retention
 from usage_app.usage_query import month_of
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from tenants_app.database import retried
 from tenants_app.errors import InvalidRequest
-from usage_app import report_sql, usage_sql
-from usage_app.report_lines import Line, sum_of
-from usage_app.report_query import GROUPS, ReportQuery
+from usage_app import usage_sql
+from usage_app.reports import sql as report_sql
+from usage_app.reports.lines import Line, sum_of
+from usage_app.reports.query import GROUPS, ReportQuery
 
 
 @dataclass(frozen=True, slots=True)

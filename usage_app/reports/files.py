@@ -12,8 +12,8 @@ from django.conf import settings
 from tenants_app.models import Tenant
 from usage_app import selectors
 from usage_app.histograms import Between
-from usage_app.report_lines import Line
-from usage_app.report_query import ReportQuery
+from usage_app.reports.lines import Line
+from usage_app.reports.query import ReportQuery
 
 ROWS_A_CHUNK = 500
 # A spreadsheet would run a cell that begins so as a formula.

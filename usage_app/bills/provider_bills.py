@@ -16,9 +16,9 @@ from django.db import connection, transaction
 
 from tenants_app.models import Tenant, Upstream
 from tenants_app.strict_json import Finding
-from usage_app import bill_files
-from usage_app import bill_sql as sql
-from usage_app.bill_files import BillFile, BillLine, Layout
+from usage_app.bills import files as bill_files
+from usage_app.bills import sql
+from usage_app.bills.files import BillFile, BillLine, Layout
 from usage_app.figures import MONEY_DIGITS, Span
 from usage_app.models import ProviderBill, ProviderBillMatch
 

@@ -1,5 +1,5 @@
 """The statements that match a provider's bill with the books, in temporary tables of a transaction.
-Text only; `usage_app.bills` runs it.
+Text only; `usage_app.bills.provider_bills` runs it.
 
 Theirs: a row for each reference of the bill, and for lines without one for each day and model.
 Ours: a row for each request, with everything that later entries say of it. Attempts: those that

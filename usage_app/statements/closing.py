@@ -11,13 +11,15 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from tenants_app.models import Tenant
-from usage_app import bills, months, reconciliation, repricing, rollups, selectors
-from usage_app import statement_sql as sql
+from usage_app import months, reconciliation, rollups, selectors
+from usage_app.bills import provider_bills
 from usage_app.currencies import minor_unit, rounded
 from usage_app.figures import MONEY_DIGITS, Figures, Span
 from usage_app.models import Drift, Statement, StatementDay, StatementLine
 from usage_app.periods import month_period, next_month
-from usage_app.statement_files import checksum
+from usage_app.prices import repricing
+from usage_app.statements import sql
+from usage_app.statements.files import checksum
 
 LINES_BY = ("cost_center", "model")
 EVERYTHING = "-infinity"
@@ -235,7 +237,7 @@ def _reconciled(tenant: Tenant, month: date) -> Point:
 
 def _bills(tenant: Tenant, month: date) -> list[Point]:
     title = "The providers' bills are matched"
-    state = bills.state(month, tenant=tenant)
+    state = provider_bills.state(month, tenant=tenant)
     if not state.bills:
         return [Point(title, "open", "No bill imported.")]
     return [Point(title, "good" if state.agrees else "open", told) for told in state.told]

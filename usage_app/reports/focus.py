@@ -15,7 +15,7 @@ from usage_app.amounts import instant
 from usage_app.figures import MONEY_DIGITS
 from usage_app.periods import day_period, month_period
 from usage_app.pricing import Rates, to_decimal
-from usage_app.report_lines import Line
+from usage_app.reports.lines import Line
 
 Value = str | int | Decimal | None
 

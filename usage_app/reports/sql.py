@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from usage_app import usage_sql
-from usage_app.report_query import GROUPS, ReportQuery
+from usage_app.reports.query import GROUPS, ReportQuery
 
 _COLUMNS = ("day", "tenant_id", "cost_center", "api_key_id", "model")
 _NO_REFUSALS = "NULL::bigint"

@@ -13,10 +13,11 @@ import xlsxwriter
 from django.conf import settings
 
 from tenants_app.models import Tenant
-from usage_app import report_files, selectors
+from usage_app import selectors
 from usage_app.figures import Figures, total
-from usage_app.report_lines import Line
-from usage_app.report_query import ReportQuery
+from usage_app.reports import files as report_files
+from usage_app.reports.lines import Line
+from usage_app.reports.query import ReportQuery
 
 ROWS_A_SHEET: Final = 1_000_000
 EXACT_BELOW: Final = 10**15

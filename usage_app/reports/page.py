@@ -15,9 +15,9 @@ from tenants_app.models import Tenant
 from usage_app import selectors
 from usage_app.figures import Span
 from usage_app.histograms import Between
-from usage_app.report_chart import Chart, Point, chart
-from usage_app.report_lines import WITHOUT_CENTER, WITHOUT_MODEL, Line, sum_of
-from usage_app.report_query import WITHOUT, ReportQuery
+from usage_app.reports.chart import Chart, Point, chart
+from usage_app.reports.lines import WITHOUT_CENTER, WITHOUT_MODEL, Line, sum_of
+from usage_app.reports.query import WITHOUT, ReportQuery
 
 ROWS_A_PAGE: Final = 100
 HEADINGS: Final = {

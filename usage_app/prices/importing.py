@@ -17,7 +17,7 @@ from tenants_app.strict_json import Finding, Findings
 from usage_app import selectors
 from usage_app.amounts import money
 from usage_app.models import Price
-from usage_app.price_files import FIGURES, PriceRow, shown
+from usage_app.prices.files import FIGURES, PriceRow, shown
 
 BATCH: Final = 500
 PriceFigures = Mapping[str, Decimal | None]

@@ -12,13 +12,15 @@ from typing import Any, Final
 from django.conf import settings
 
 from tenants_app.models import Tenant
-from usage_app import focus, report_files, selectors
-from usage_app.focus import COLUMNS, Terms, Value
+from usage_app import selectors
 from usage_app.models import Margin, Price
 from usage_app.periods import day_period
 from usage_app.pricing import Rates, rates_of
-from usage_app.report_lines import Line
-from usage_app.report_query import ReportQuery
+from usage_app.reports import files as report_files
+from usage_app.reports import focus
+from usage_app.reports.focus import COLUMNS, Terms, Value
+from usage_app.reports.lines import Line
+from usage_app.reports.query import ReportQuery
 
 GROUPS: Final = ("day", "tenant_id", "cost_center", "api_key_id", "model")
 

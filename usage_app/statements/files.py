@@ -14,9 +14,9 @@ from uuid import UUID
 
 from django.db import connection
 
-from usage_app import statement_sql as sql
 from usage_app.models import Statement, StatementDay, StatementLine
 from usage_app.periods import next_month
+from usage_app.statements import sql
 
 FORMAT: Final = "tollgate-statement-1"
 ENTRIES_A_PAGE: Final = 5_000

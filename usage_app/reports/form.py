@@ -11,8 +11,8 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from tenants_app.errors import InvalidRequest
 from tenants_app.models import ApiKey, Model, Tenant
-from usage_app import report_query
-from usage_app.report_query import ReportQuery
+from usage_app.reports import query as report_query
+from usage_app.reports.query import ReportQuery
 
 GROUP_CHOICES = (
     ("", "Automatic"),

@@ -8,7 +8,7 @@ from typing import Final
 import typst
 
 from usage_app.models import Statement
-from usage_app.statement_files import document
+from usage_app.statements.files import document
 
 TEMPLATE: Final = Path(__file__).with_name("statement.typ")
 

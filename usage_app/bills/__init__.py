@@ -1,0 +1,1 @@
+"""Providers' bills: reading, matching with the books, and what they come to."""

@@ -1,0 +1,1 @@
+"""Price lists into the price book, and charging again at its prices."""

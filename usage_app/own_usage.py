@@ -2,10 +2,8 @@
 the pool; it only reads.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import date
 
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
@@ -14,27 +12,9 @@ from tenants_app.database import pool
 from tenants_app.errors import ServiceUnavailable
 from tenants_app.snapshots import Caller, Limit
 from usage_app import usage_sql
-from usage_app.admission import MICRO, Bucket, Check, ScopeName, bucket_level, seconds_until
+from usage_app.admission import Bucket, ScopeName
 from usage_app.figures import Figures, Span
-from usage_app.periods import day_period, local_day, month_period
-from usage_app.pricing import to_units
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """How full one budget is. Amounts are requests, tokens or ledger units; `resets_at` is when all
-    of it is there again, None when it is, or when that depends on requests under way.
-    """
-
-    scope: ScopeName
-    limit: Limit
-    used: int
-    held: int
-    resets_at: datetime | None
-
-    @property
-    def remaining(self) -> int:
-        return max((self.limit.burst or self.limit.limit) - self.used - self.held, 0)
+from usage_app.fills import Counters, Fill, fills_of
 
 
 async def usage(caller: Caller, span: Span) -> list[tuple[tuple[date, str], Figures]]:
@@ -64,13 +44,18 @@ async def budgets(caller: Caller) -> list[Fill]:
         scope = {"tenant_id": tenant_id, "key_id": key_id, "now": now}
         windows = await (await connection.execute(_WINDOWS, scope)).fetchall()
         buckets = await (await connection.execute(_BUCKETS, scope)).fetchall()
-    counters = _Counters(
+    counters = Counters(
         now=now,
         timezone=caller.tenant.timezone,
         windows={(row[0], row[1]): row[2:] for row in windows},
         buckets={(row[0], row[1]): Bucket(*row[2:]) for row in buckets},
     )
-    return list(_fills(caller, counters))
+    scopes: list[tuple[ScopeName, int | None, Sequence[Limit]]] = [
+        ("tenant", None, caller.tenant.limits)
+    ]
+    if caller.key is not None:
+        scopes.append(("key", caller.key.id, caller.key.limits))
+    return [fill for scope in scopes for fill in fills_of(*scope, counters)]
 
 
 async def is_within_budgets(caller: Caller) -> bool:
@@ -97,62 +82,3 @@ WHERE tenant_id = %(tenant_id)s AND {}
 _TENANTS, _KEYS = "api_key_id IS NULL", "api_key_id = %(key_id)s"
 _WINDOWS = f"{_WINDOW.format(_TENANTS)} UNION ALL {_WINDOW.format(_KEYS)}"
 _BUCKETS = f"{_BUCKET.format(_TENANTS)} UNION ALL {_BUCKET.format(_KEYS)}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Counters:
-    """The rows of the caller's scopes, by key id (None: the tenant's) and period or metric."""
-
-    now: datetime
-    timezone: str
-    windows: Mapping[tuple[int | None, str], Sequence[Any]]
-    buckets: Mapping[tuple[int | None, str], Bucket]
-
-
-def _fills(caller: Caller, counters: _Counters) -> Iterator[Fill]:
-    scopes: list[tuple[ScopeName, int | None, Sequence[Limit]]] = [
-        ("tenant", None, caller.tenant.limits)
-    ]
-    if caller.key is not None:
-        scopes.append(("key", caller.key.id, caller.key.limits))
-    for scope, key_id, limits in scopes:
-        for limit in sorted(limits, key=_place):
-            if limit.period == "minute":
-                yield _minute(scope, limit, counters.buckets.get((key_id, limit.metric)), counters)
-            else:
-                row = counters.windows.get((key_id, limit.period), (0, 0, 0, 0, 0, 0))
-                yield _window(scope, limit, row, counters)
-
-
-def _place(limit: Limit) -> tuple[int, str]:
-    return ("concurrent", "minute", "day", "month").index(limit.period), limit.metric
-
-
-def _window(scope: ScopeName, limit: Limit, row: Sequence[Any], counters: _Counters) -> Fill:
-    used, held = row[_COLUMN[limit.metric]], row[_COLUMN[limit.metric] + 3]
-    if limit.metric == "cost":
-        used, held = to_units(used), to_units(held)
-    return Fill(scope, limit, used, held, _ends_at(limit.period, counters))
-
-
-_COLUMN = {"requests": 0, "tokens": 1, "cost": 2}
-
-
-def _ends_at(period: str, counters: _Counters) -> datetime | None:
-    if period == "concurrent":
-        return None
-    today = local_day(counters.now, counters.timezone)
-    span = day_period if period == "day" else month_period
-    return span(today, counters.timezone).ends_at
-
-
-def _minute(scope: ScopeName, limit: Limit, bucket: Bucket | None, counters: _Counters) -> Fill:
-    """A bucket that nobody has taken from yet is full."""
-    if bucket is None:
-        return Fill(scope, limit, 0, 0, None)
-    capacity = limit.burst or limit.limit
-    check = Check(scope, limit.metric, limit.limit, bucket, capacity)
-    level = bucket_level(bucket, check, counters.now)
-    wait = seconds_until(capacity * MICRO - level, check)
-    resets_at = counters.now + timedelta(seconds=wait) if wait else None
-    return Fill(scope, limit, capacity - level // MICRO, 0, resets_at)

@@ -11,7 +11,7 @@ from tenants_app.api import AsyncAPIView
 from usage_app import own_usage, usage_query
 from usage_app.amounts import amount, instant, money
 from usage_app.figures import Figures, total
-from usage_app.own_usage import Fill
+from usage_app.fills import Fill
 from usage_app.periods import local_day
 
 

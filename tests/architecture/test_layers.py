@@ -17,6 +17,7 @@ PURE = (
     "usage_app/amounts.py",
     "usage_app/bills/files.py",
     "usage_app/figures.py",
+    "usage_app/fills.py",
     "usage_app/histograms.py",
     "usage_app/holds.py",
     "usage_app/currencies.py",

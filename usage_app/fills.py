@@ -1,0 +1,88 @@
+"""How full budgets are: what is used and held of each, what is left, and when it is there again. PURE;
+the caller brings the rows and the clock.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tenants_app.snapshots import Limit
+from usage_app.admission import MICRO, Bucket, Check, ScopeName, bucket_level, seconds_until
+from usage_app.periods import day_period, local_day, month_period
+from usage_app.pricing import to_units
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How full one budget is. Amounts are requests, tokens or ledger units; `resets_at` is when all
+    of it is there again, None when it is, or when that depends on requests under way.
+    """
+
+    scope: ScopeName
+    limit: Limit
+    used: int
+    held: int
+    resets_at: datetime | None
+
+    @property
+    def remaining(self) -> int:
+        return max((self.limit.burst or self.limit.limit) - self.used - self.held, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """The rows of some scopes, by key id (None: the tenant's) and period or metric. A window's are
+    requests, tokens and cost, used and then held.
+    """
+
+    now: datetime
+    timezone: str
+    windows: Mapping[tuple[int | None, str], Sequence[Any]]
+    buckets: Mapping[tuple[int | None, str], Bucket]
+
+
+def fills_of(
+    scope: ScopeName, key_id: int | None, limits: Iterable[Limit], counters: Counters
+) -> Iterator[Fill]:
+    """How full each of a scope's budgets is, the shortest period first."""
+    for limit in sorted(limits, key=_place):
+        if limit.period == "minute":
+            yield _minute(scope, limit, counters.buckets.get((key_id, limit.metric)), counters)
+        else:
+            row = counters.windows.get((key_id, limit.period), (0, 0, 0, 0, 0, 0))
+            yield _window(scope, limit, row, counters)
+
+
+def _place(limit: Limit) -> tuple[int, str]:
+    return ("concurrent", "minute", "day", "month").index(limit.period), limit.metric
+
+
+def _window(scope: ScopeName, limit: Limit, row: Sequence[Any], counters: Counters) -> Fill:
+    used, held = row[_COLUMN[limit.metric]], row[_COLUMN[limit.metric] + 3]
+    if limit.metric == "cost":
+        used, held = to_units(used), to_units(held)
+    return Fill(scope, limit, used, held, _ends_at(limit.period, counters))
+
+
+_COLUMN = {"requests": 0, "tokens": 1, "cost": 2}
+
+
+def _ends_at(period: str, counters: Counters) -> datetime | None:
+    if period == "concurrent":
+        return None
+    today = local_day(counters.now, counters.timezone)
+    span = day_period if period == "day" else month_period
+    return span(today, counters.timezone).ends_at
+
+
+def _minute(scope: ScopeName, limit: Limit, bucket: Bucket | None, counters: Counters) -> Fill:
+    """A bucket that nobody has taken from yet is full."""
+    if bucket is None:
+        return Fill(scope, limit, 0, 0, None)
+    capacity = limit.burst or limit.limit
+    check = Check(scope, limit.metric, limit.limit, bucket, capacity)
+    level = bucket_level(bucket, check, counters.now)
+    wait = seconds_until(capacity * MICRO - level, check)
+    resets_at = counters.now + timedelta(seconds=wait) if wait else None
+    return Fill(scope, limit, capacity - level // MICRO, 0, resets_at)

@@ -1,5 +1,5 @@
-"""How full budgets are: what is used and held of each, what is left, and when it is there again. PURE;
-the caller brings the rows and the clock.
+"""How full budgets are: what is used and held of each, what is left, and when it is there again.
+PURE; the caller brings the rows and the clock.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """The page of a tenant: its models, budgets, hosts and keys in one form.
 
-What it must not change because the books depend on it is added in gateway_project/pages/tenant_page.py.
+What it must not change because the books depend on it is added by gateway_project/pages.
 """
 
 from typing import Any

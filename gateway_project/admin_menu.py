@@ -62,6 +62,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Tollgate",
     "SITE_SUBHEADER": "AI gateway",
     "SITE_SYMBOL": "toll",
+    "SITE_FAVICONS": [{"rel": "icon", "href": lambda _request: static("tenants_app/icon.svg")}],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "gateway_project.admin_menu.environment",

@@ -83,3 +83,38 @@ def test_message_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) ->
     with pytest.raises(ChannelError):
         channel._put("q", {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> Any:
+    options = {"data_folder_out": str(tmp_path), "control_folder": str(tmp_path)}
+    options["data_folder_in"] = str(tmp_path)
+    return lambda: Connection(settings.CELERY_BROKER_URL, transport_options=options).channel()
+
+
+def test_workers_that_start_at_once_read_whole_exchanges_and_lose_no_queue(channel: Any) -> None:
+    def start(worker: int) -> None:
+        own = channel()
+        for number in range(25):
+            own._queue_bind("events", "", "", f"q{worker}.{number}")
+            assert own.get_table("events")
+
+    with ThreadPoolExecutor(4) as pool:
+        for started in [pool.submit(start, worker) for worker in range(4)]:
+            started.result()
+    assert len(channel().get_table("events")) == 100
+
+
+def test_exchange_that_a_killed_process_left_empty_is_made_anew(
+    channel: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "events.exchange"
+    file.touch()
+    one = channel()
+    assert one.get_table("events") == []
+    one._queue_bind("events", "key", "", "q")
+    one._queue_bind("events", "key", "", "q")
+    assert [row.queue for row in channel().get_table("events")] == ["q"]
+    one._delete("q", "events", "key", "")
+    assert channel().get_table("events") == []
+    assert {path.name for path in tmp_path.iterdir()} == {"events.exchange", "events.lock"}

@@ -48,6 +48,17 @@ def test_month_is_closed_by_its_statement_or_a_later_one(acme: Tenant) -> None:
     assert not months.is_closed(make_tenant("globex"), OCTOBER)
 
 
+def test_credit_alone_freezes_the_time_zone(acme: Tenant) -> None:
+    """Its day was counted in it, though there is no window."""
+    globex = make_tenant("globex")
+    make_credit(acme)
+    rows = Tenant.objects.all()
+    refused(lambda: rows.filter(pk=acme.pk).update(timezone="Asia/Tokyo"), "zone of tenant acme")
+    assert rows.filter(pk=globex.pk).update(timezone="Asia/Tokyo") == 1
+    make_statement(globex, OCTOBER)
+    refused(lambda: rows.filter(pk=globex.pk).update(timezone="UTC"), "tenant globex is frozen")
+
+
 def test_ledger_takes_no_entry_of_a_closed_month(acme: Tenant) -> None:
     entry = make_entry(acme, created_at=IN_OCTOBER)
     make_statement(acme, OCTOBER)

@@ -324,6 +324,13 @@ def test_checklist_of_a_close_tells_of_the_bills(acme: Tenant, cloud: Upstream) 
     ]
 
 
+def test_tenant_of_the_demo_provider_alone_has_no_bill_to_wait_for(acme: Tenant) -> None:
+    make_upstream("play")
+    make_entry(acme, upstream="play", created_at=NOON, cost=1)
+    point = closing.check(acme, MARCH.first).points[-1]
+    assert (point.state, point.text) == ("good", "No upstream that bills was used.")
+
+
 DAYS = st.sampled_from([NOON, NOON + timedelta(days=1)])
 REFERENCES = st.sampled_from(["", "", "r1", "r2", "r3", "r4"])
 MODELS = st.sampled_from(["demo-echo", "other"])

@@ -239,7 +239,8 @@ def _bills(tenant: Tenant, month: date) -> list[Point]:
     title = "The providers' bills are matched"
     state = provider_bills.state(month, tenant=tenant)
     if not state.bills:
-        return [Point(title, "open", "No bill imported.")]
+        told = "No upstream that bills was used." if state.agrees else "No bill imported."
+        return [Point(title, "good" if state.agrees else "open", told)]
     return [Point(title, "good" if state.agrees else "open", told) for told in state.told]
 
 

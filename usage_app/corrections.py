@@ -32,6 +32,10 @@ COLUMNS: Final = (
     "output_tokens",
     "reasoning_tokens",
 )
+GONE: Final = (
+    "The request is no longer in the ledger: its month is closed and was taken out of it. What it"
+    " was charged cannot be corrected any more; give its tenant a credit instead."
+)
 Row = dict[str, Any]
 T = TypeVar("T")
 
@@ -94,9 +98,13 @@ def request_of(entry: LedgerEntry) -> LedgerEntry | None:
 
 
 def standing(request: LedgerEntry) -> Standing:
-    """What the request comes to. One query, and one for its price."""
+    """What the request comes to. One query, and one for its price. Raises CorrectionRefused for one
+    whose month was taken out of the ledger.
+    """
     about = Q(id=request.id) | Q(corrects=request.id)
     facts = list(LedgerEntry.objects.for_tenant(request.tenant_id).filter(about))
+    if all(fact.id != request.id for fact in facts):
+        raise CorrectionRefused(GONE)
     facts.sort(key=lambda fact: (fact.settled_at, fact.id))
     costs = [fact.cost for fact in facts if fact.cost is not None]
     price_ids = [fact.price_id for fact in facts if fact.price_id is not None]

@@ -1,16 +1,21 @@
 """Only what is closed leaves the ledger; statements, roll-ups and reports stay as they were."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.urls import reverse
 
 from tenants_app.models import Tenant
+from tests.admin_site import logged_in, text_of
 from tests.factories import make_tenant
-from tests.usage_app.entries import charge, make_credit
-from usage_app import partitions, reconciliation, rollups, selectors
+from tests.usage_app.entries import charge, make_correction, make_credit
+from usage_app import corrections, partitions, reconciliation, rollups, selectors
+from usage_app.admin.corrections import NO_ENTRY
+from usage_app.corrections import Change, CorrectionRefused, Why
 from usage_app.figures import Span
 from usage_app.models import DailyUsage, LedgerEntry, Statement
 from usage_app.statements import closing, retention
@@ -63,7 +68,7 @@ def test_statement_outlives_its_entries(acme: Tenant, capsys: pytest.CaptureFixt
     assert DailyUsage.objects.count() == 2
     assert reconciliation.run(author="test").drifts == 0
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
-        change("UPDATE {} SET cost = 0")
+        execute("UPDATE {} SET cost = 0")
     make_credit(acme)
     retire()
 
@@ -78,11 +83,27 @@ def test_entry_that_comes_meanwhile_keeps_its_partition(acme: Tenant) -> None:
     assert LedgerEntry.objects.count() == 3
 
 
+def test_entry_that_left_the_ledger_cannot_be_corrected_and_that_is_told(acme: Tenant) -> None:
+    request = LedgerEntry.objects.get(created_at=IN_MARCH)
+    for month in (MARCH, date(2026, 4, 1)):
+        closing.close(acme, month, by="finance")
+    kept = make_correction(request, created_at=datetime.now(UTC), local_day=corrections.today(acme))
+    retire()
+    change, why = Change(cost=Decimal(-1)), Why("too much", "finance")
+    with pytest.raises(CorrectionRefused, match="no longer in the ledger"):
+        corrections.correct(request, change, why)
+    client = logged_in(superuser=True)
+    for entry, told in ((request, NO_ENTRY), (kept, corrections.GONE)):
+        url = reverse("admin:usage_app_ledgerentry_correct", args=[entry.pk])
+        assert told in text_of(client.get(url, follow=True))
+    assert list(LedgerEntry.objects.all()) == [kept]
+
+
 def usage(tenant: Tenant) -> Any:
     span = Span(date(2026, 1, 1), date(2026, 12, 31))
     return selectors.usage(("day", "model"), span, tenant=tenant)
 
 
-def change(statement: str) -> None:
+def execute(statement: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement.format(TABLE))

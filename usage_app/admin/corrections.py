@@ -31,6 +31,10 @@ from usage_app.models import LedgerEntry
 from usage_app.pricing import COST_PLACES, UsageFigures
 
 PERMISSION: Final = "usage_app.correct_ledger"
+NO_ENTRY: Final = (
+    "The ledger has no such entry. Those of closed months that were taken out of it cannot be"
+    " corrected any more; give the tenant a credit instead."
+)
 
 
 def token_field(label: str, help_text: str = "") -> forms.IntegerField:
@@ -130,7 +134,7 @@ def correct(page: Any, request: HttpRequest, entry: LedgerEntry | None) -> HttpR
     demand(page, request)
     charged = entry and corrections.request_of(entry)
     if charged is None:
-        messages.error(request, "There is no request to correct: a credit is set off by another.")
+        messages.error(request, _why_none(entry))
         return redirect(page.url_of("changelist"))
     form = CorrectionForm(request.POST or None)
     if is_written(form, lambda: form.write(request, charged)):
@@ -139,6 +143,13 @@ def correct(page: Any, request: HttpRequest, entry: LedgerEntry | None) -> HttpR
     stands = corrections.standing(charged)
     context = {"title": f"Correct {charged.id}", "button": "Write the correction", "form": form}
     return page_of(page, request, facts=_facts(stands), sentences=[_DAY_OF_CORRECTION], **context)
+
+
+def _why_none(entry: LedgerEntry | None) -> str:
+    """Why there is no request to correct."""
+    if entry is not None and entry.kind == LedgerEntry.Kind.CREDIT:
+        return "There is no request to correct: a credit is set off by another."
+    return corrections.GONE if entry else NO_ENTRY
 
 
 def credit(page: Any, request: HttpRequest, tenant: Tenant | None) -> HttpResponse:

@@ -1,5 +1,5 @@
 """Providers' bills as they came, and what matching them with the books gave.
-`usage_app.bills.provider_bills` writes both; the matches are re-made whole, the bills never changed.
+`usage_app.bills.provider_bills` writes both; matches are re-made whole, bills never changed.
 """
 
 from django.db import models

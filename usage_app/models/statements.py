@@ -1,5 +1,5 @@
-"""Closed months: what a tenant was charged, frozen by triggers. `usage_app.statements.closing` alone
-writes them.
+"""Closed months: what a tenant was charged, frozen by triggers.
+`usage_app.statements.closing` alone writes them.
 """
 
 from django.db import models

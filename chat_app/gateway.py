@@ -34,6 +34,7 @@ from chat_app.providers.demo import DemoProvider
 from chat_app.providers.http import Transport
 from chat_app.providers.openai import OpenAIProvider
 from chat_app.routing import Candidate
+from chat_app.upstream_minutes import UpstreamMinutes
 from tenants_app.networks import parse_networks
 
 log = structlog.get_logger(__name__)
@@ -100,12 +101,17 @@ class GatewayClient:
     """Opens upstreams for one event loop, over one shared transport."""
 
     def __init__(
-        self, providers: Mapping[str, Provider], limits: Limits, circuits: Circuits
+        self,
+        providers: Mapping[str, Provider],
+        limits: Limits,
+        circuits: Circuits,
+        minutes: UpstreamMinutes,
     ) -> None:
         """`providers` by the upstream's kind."""
         self._providers = providers
         self._limits = limits
         self._circuits = circuits
+        self._minutes = minutes
 
     async def open(
         self,
@@ -143,8 +149,9 @@ class GatewayClient:
     def note_break(self, opened: Opened, failure: ProviderError) -> None:
         """Record that an answer broke off after it had begun: its attempt was not ok after all."""
         latency_ms = opened.attempts[-1].latency_ms
-        opened.attempts[-1] = Attempt.failed(opened.candidate, failure, latency_ms)
-        _log(opened.attempts[-1], failure)
+        opened.attempts[-1] = attempt = Attempt.failed(opened.candidate, failure, latency_ms)
+        self._minutes.note_cut(opened.candidate.route.upstream.id, attempt, failure.excerpt)
+        _log(attempt, failure)
 
     async def _open_one(self, candidate: Candidate, opening: _Opening) -> Opened:
         """This candidate, asked as often as is safe and worth it. Raises its last ProviderError."""
@@ -171,7 +178,7 @@ class GatewayClient:
         upstream = candidate.route.upstream
         if not self._circuits.admit(upstream, opening.tenant_id):
             refusal = CircuitOpen()
-            opening.attempts.append(Attempt.failed(candidate, refusal, 0))
+            self._note(opening, candidate, Attempt.failed(candidate, refusal, 0))
             raise refusal
         began = opening.clock()
         try:
@@ -180,16 +187,26 @@ class GatewayClient:
             )
         except ProviderError as failure:
             self._circuits.failed(upstream, opening.tenant_id, failure)
-            opening.attempts.append(Attempt.failed(candidate, failure, opening.since_ms(began)))
-            _log(opening.attempts[-1], failure)
+            attempt = Attempt.failed(candidate, failure, opening.since_ms(began))
+            self._note(opening, candidate, attempt, failure.excerpt)
+            _log(attempt, failure)
             raise
         except BaseException:
             self._circuits.left(upstream, opening.tenant_id)
-            opening.attempts.append(Attempt.cancelled(candidate, opening.since_ms(began)))
+            attempt = Attempt.cancelled(candidate, opening.since_ms(began))
+            self._note(opening, candidate, attempt)
             raise
         self._circuits.answered(upstream, opening.tenant_id)
-        opening.attempts.append(Attempt.answered(candidate, answer, opening.since_ms(began)))
+        attempt = Attempt.answered(candidate, answer, opening.since_ms(began))
+        self._note(opening, candidate, attempt)
         return answer
+
+    def _note(
+        self, opening: _Opening, candidate: Candidate, attempt: Attempt, message: str = ""
+    ) -> None:
+        """Record an attempt: for the entry of the request, and for those who watch upstreams."""
+        opening.attempts.append(attempt)
+        self._minutes.note(candidate.route.upstream.id, attempt, message)
 
     def _provider(self, candidate: Candidate) -> Provider:
         kind = candidate.route.upstream.kind
@@ -206,6 +223,7 @@ class _Own:
     client: GatewayClient
     transport: Transport
     circuit_rows: CircuitRows
+    minutes: UpstreamMinutes
 
 
 def client() -> GatewayClient:
@@ -223,14 +241,29 @@ async def close() -> None:
     if own is not None:
         await own.transport.aclose()
         await own.circuit_rows.aclose()
+        await own.minutes.aclose()
 
 
 _owned: WeakKeyDictionary[asyncio.AbstractEventLoop, _Own] = WeakKeyDictionary()
 
 
 def _make(loop: asyncio.AbstractEventLoop) -> _Own:
-    transport = Transport(allowed=parse_networks(settings.UPSTREAM_ALLOWED_NETWORKS))
-    providers: dict[str, Provider] = {
+    transport = own_transport()
+    limits = Limits(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS, settings.UPSTREAM_RETRIES)
+    rows, minutes = CircuitRows(), UpstreamMinutes()
+    circuits = Circuits(loop.time, rows.note)
+    own_client = GatewayClient(providers_over(transport), limits, circuits, minutes)
+    return _Own(own_client, transport, rows, minutes)
+
+
+def own_transport() -> Transport:
+    """A wire to upstreams as the settings allow them; whoever made it closes it."""
+    return Transport(allowed=parse_networks(settings.UPSTREAM_ALLOWED_NETWORKS))
+
+
+def providers_over(transport: Transport) -> dict[str, Provider]:
+    """Every provider there is, by the kind of its upstreams."""
+    return {
         "openai": OpenAIProvider(transport),
         "cloudflare": CloudflareProvider(
             transport,
@@ -239,9 +272,6 @@ def _make(loop: asyncio.AbstractEventLoop) -> _Own:
         ),
         "demo": DemoProvider(),
     }
-    limits = Limits(settings.UPSTREAM_TOTAL_TIMEOUT_SECONDS, settings.UPSTREAM_RETRIES)
-    rows = CircuitRows()
-    return _Own(GatewayClient(providers, limits, Circuits(loop.time, rows.note)), transport, rows)
 
 
 def _log(attempt: Attempt, failure: ProviderError) -> None:

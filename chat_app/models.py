@@ -1,5 +1,5 @@
-"""What sessions remember, and which upstreams are left alone. A tenant that switched session memory
-off has no messages here.
+"""What sessions remember, how upstreams fared, and which are left alone. A tenant that switched
+session memory off has no messages here.
 """
 
 from django.db import models
@@ -106,3 +106,30 @@ class OpenCircuit(models.Model):
     def state(self) -> str:
         """`open`, or `half-open` once somebody may try."""
         return "open" if timezone.now() < self.retry_at else "half-open"
+
+
+class UpstreamMinute(models.Model):
+    """Calls to an upstream within one minute that ended alike, of all processes together; see
+    upstream_minutes.py. For operators; the books are the ledger.
+    """
+
+    upstream = models.ForeignKey(
+        Upstream, on_delete=models.CASCADE, db_constraint=False, related_name="+"
+    )
+    minute = models.DateTimeField(help_text="Its beginning, UTC.")
+    outcome = models.CharField(max_length=20, help_text="An attempt's, or cut_off.")
+    calls = models.PositiveIntegerField()
+    latency_ms = models.PositiveBigIntegerField(help_text="Of all calls together.")
+    status = models.PositiveSmallIntegerField(null=True, help_text="HTTP, of the last call.")
+    message = models.TextField(blank=True, help_text="What the last failure said, redacted.")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="upstream_minute_once_per_outcome", fields=["upstream", "minute", "outcome"]
+            ),
+        )
+        indexes = (models.Index(fields=["minute"], name="upstream_minutes_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.upstream} {self.minute:%H:%M} {self.outcome}"

@@ -47,6 +47,7 @@ app.conf.beat_schedule = {
     "retire": at(crontab(hour=3, minute=50), "usage_app.tasks.retire"),
     "prune-sessions": at(crontab(minute=40), "chat_app.tasks.prune_sessions"),
     "forget-circuits": at(crontab(minute=50), "chat_app.tasks.forget_circuits"),
+    "forget-upstream-minutes": at(crontab(minute=55), "chat_app.tasks.forget_upstream_minutes"),
 }
 
 

@@ -18,6 +18,7 @@ from chat_app.gateway import AllFailed, GatewayClient, Limits, Opened, Recheck
 from chat_app.providers.base import Delta, Provider, ProviderError, UpstreamCall
 from chat_app.providers.demo import DemoProvider
 from chat_app.routing import Candidate
+from chat_app.upstream_minutes import UpstreamMinutes
 from tenants_app.snapshots import UpstreamSnapshot
 from tests.chat_app.providers import PROMPT, SECONDS, call, openai, until
 from tests.chat_app.snapshots import model, route, upstream
@@ -37,7 +38,7 @@ def client_of(provider: Provider, *, seconds: float = SECONDS, retries: int = 0)
     """A client of the running loop, which asks nobody twice unless told to."""
     circuits = Circuits(asyncio.get_running_loop().time)
     providers = {"openai": provider, "demo": DemoProvider()}
-    return GatewayClient(providers, Limits(seconds, retries), circuits)
+    return GatewayClient(providers, Limits(seconds, retries), circuits, UpstreamMinutes())
 
 
 def opened(
@@ -192,7 +193,7 @@ def test_no_candidate_is_begun_after_the_total_time(loopback: Loopback) -> None:
 
 def test_no_fallback_after_the_first_byte(loopback: Loopback, logs: list[EventDict]) -> None:
     up = upstream("up", kind="openai", base_url=loopback.url)
-    client = GatewayClient({}, Limits(SECONDS), Circuits(lambda: 0))
+    client = GatewayClient({}, Limits(SECONDS), Circuits(lambda: 0), UpstreamMinutes())
     text: list[str] = []
 
     async def relay(found: Opened) -> None:

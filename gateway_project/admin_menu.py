@@ -48,6 +48,7 @@ STAFF: tuple[Entry, ...] = (
     ("Staff tokens", "badge", "usage_app.stafftoken"),
     ("Users", "person", "auth.user"),
     ("Groups", "group", "auth.group"),
+    ("Throttled logins", "lock_clock", "gateway_project.loginthrottle"),
 )
 AREAS = (
     ("Who may ask", TENANTS),
@@ -66,6 +67,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "gateway_project.admin_menu.environment",
+    "LOGIN": {"form": "gateway_project.login.forms.LoginForm"},
     "DASHBOARD_CALLBACK": "gateway_project.pages.front_page.front_page",
     "STYLES": [lambda _request: static("tenants_app/admin.css")],
     "SIDEBAR": {

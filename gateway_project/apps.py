@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class GatewayProjectConfig(AppConfig):
-    """No models: only what composes the apps."""
+    """What composes the apps, and staff's way in."""
 
     name = "gateway_project"
     verbose_name = "Tollgate"

@@ -34,6 +34,7 @@ ROLES: Mapping[str, frozenset[str]] = {
         | _may("tenants_app", ("change", "configurationversion"))
         | _may("usage_app", (*_FACTS, *_ENGINE, "price", "margin"))
         | _may("chat_app", ("opencircuit",))
+        | _may("gateway_project", ("loginthrottle",), ("view", "delete"))
     ),
     # Prices, corrections, bills and closes; issues no key, and has no business with upstreams.
     "Finance": frozenset(
@@ -48,6 +49,7 @@ ROLES: Mapping[str, frozenset[str]] = {
         _may("tenants_app", (*_CONFIGURATION, "change"))
         | _may("usage_app", (*_FACTS, *_BILLS, *_ENGINE, "price", "margin", "stafftoken"))
         | _may("chat_app", ("opencircuit",))
+        | _may("gateway_project", ("loginthrottle",))
     ),
 }
 

@@ -122,6 +122,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "gateway_project.login.sessions.StaffSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -162,10 +163,27 @@ STATIC_URL = "/static/"
 STATIC_ROOT = TOLLGATE_HOME / "static"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
-X_FRAME_OPTIONS = "DENY"
 UNFOLD = admin_menu.UNFOLD
+
+# Who comes in, and for how long
+SESSION_IDLE_SECONDS = 60 * env.int("SESSION_IDLE_MINUTES", default=120)
+# The absolute lifetime, which gateway_project/login/sessions.py keeps to as well.
+SESSION_COOKIE_AGE = 3600 * env.int("SESSION_HOURS", default=12)
+
+# The browser's side. HTTPS is what a production edge speaks; on `./dev run`'s loopback plain HTTP
+# must still log in.
+SECURE_COOKIES = env.bool("SECURE_COOKIES", default=True)
+# A cookie of this name is believed only if it was set over HTTPS, by this very host.
+_prefix = "__Host-" if SECURE_COOKIES else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_prefix}sessionid", f"{_prefix}csrftoken"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_COOKIE_HTTPONLY = True
+# Strict would forget the session on the way back from the provider of OIDC.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = env.bool("HTTPS_REDIRECT", default=SECURE_COOKIES)
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000 if SECURE_COOKIES else 0)
+# Hosts below this one, and lists of hosts in browsers, are not ours to promise anything for.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_HTTPONLY = True
-# HTTPS is what a production edge speaks; on loopback plain HTTP must still log in.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=False)

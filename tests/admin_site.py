@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat_app.models import ChatMessage, OpenCircuit
+from gateway_project.login.models import LoginThrottle
 from tenants_app import keys
 from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost, Upstream
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
@@ -89,6 +90,9 @@ def make_world(slug: str = "acme") -> Tenant:
         opened_at=entry.created_at, retry_at=entry.created_at + timedelta(seconds=5),
     )  # fmt: skip
     Group.objects.create(name=f"group-{slug}")
+    LoginThrottle.objects.create(
+        kind="account", subject=slug, full_again_at=timezone.now() + timedelta(hours=1)
+    )
     ChatMessage.objects.create(
         tenant=tenant,
         session_id=uuid.uuid4(),

@@ -32,6 +32,7 @@ os.environ |= {
     "UPSTREAM_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
     "GATEWAY_TRUST_TENANT_HEADER": "false",
     "LOG_FORMAT": "json",
+    "SECURE_COOKIES": "false",
     "PYTHONTZPATH": "",
 }
 

@@ -34,6 +34,8 @@ DEMO_DEFAULTS = {
     "GATEWAY_TRUST_TENANT_HEADER": "true",
     "UPSTREAM_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
     "LOG_FORMAT": "console",
+    # A browser keeps no secure cookie of a site that speaks plain HTTP.
+    "SECURE_COOKIES": "false",
 }
 
 

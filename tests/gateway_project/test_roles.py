@@ -18,6 +18,7 @@ TABLE = {
     "auth.User": ("", "", ""),
     "chat_app.ChatMessage": ("", "", ""),
     "chat_app.OpenCircuit": ("v", "", "v"),
+    "gateway_project.LoginThrottle": ("vd", "", "v"),
     "tenants_app.ApiKey": ("vacd", "v", "v"),
     "tenants_app.Budget": ("vacd", "v", "v"),
     "tenants_app.Change": ("v", "", "v"),

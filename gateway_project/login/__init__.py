@@ -1,0 +1,1 @@
+"""How staff comes in: by password or by the company's own provider, and for how long it stays."""

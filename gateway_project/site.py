@@ -43,7 +43,9 @@ class Site(ServeStaticASGI):  # type: ignore[misc]
     """Static files of all apps, found once, in front of the handler: no `collectstatic` needed."""
 
     def __init__(self) -> None:
-        super().__init__(SiteHandler(), allow_all_origins=False, max_age=3600)
+        super().__init__(
+            SiteHandler(), allow_all_origins=False, max_age=3600, add_headers_function=_headers
+        )
         self._listed = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -55,6 +57,10 @@ class Site(ServeStaticASGI):  # type: ignore[misc]
         for url, path in static_files():
             self.add_file_to_dictionary(url, path)
         self._listed = True
+
+
+def _headers(headers: Any, _path: str, _url: str) -> None:
+    headers["X-Content-Type-Options"] = "nosniff"
 
 
 def static_files() -> Iterator[tuple[str, str]]:

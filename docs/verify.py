@@ -25,15 +25,43 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = "tollgate-statement-1"
+# The first line of an export. No digest is of it, so nobody may have swapped two of its names.
+HEADER = (
+    "local_day,id,kind,created_at,settled_at,corrects,trace_id,api_key_id,cost_center,model,"
+    "model_reason,upstream,upstream_reference,price_id,stream,input_tokens,cached_tokens,"
+    "cache_write_tokens,output_tokens,reasoning_tokens,total_tokens,held_tokens,overrun_tokens,"
+    "cost,credit,usage_source,outcome,error_code,ttft_ms,latency_ms,reason,author"
+)
+TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "total_tokens")
+# What a statement's line tells, as its file and as a `Line` names it.
+LINE_SUMS = {
+    "requests": "requests",
+    "inputTokens": "input_tokens",
+    "cachedTokens": "cached_tokens",
+    "outputTokens": "output_tokens",
+    "totalTokens": "total_tokens",
+    "estimatedTokens": "estimated_tokens",
+    "unpricedRequests": "unpriced_requests",
+    "unpricedTokens": "unpriced_tokens",
+    "cost": "cost",
+    "credit": "credit",
+    "price": "price",
+}
 # Far more digits than any sum here has: nothing but a line's amount is ever rounded.
 getcontext().prec = 80
 csv.field_size_limit(2**24)
 
 Line = tuple[str, str]
+Sums = dict[str, Any]
 
 
 class Unreadable(Exception):
     """A file is not what it should be."""
+
+
+def no_sums() -> Sums:
+    """A line of nothing."""
+    return dict.fromkeys(LINE_SUMS.values(), 0)
 
 
 @dataclass
@@ -44,10 +72,7 @@ class Day:
     cost: Decimal = Decimal(0)
     credit: Decimal = Decimal(0)
     hashes: Any = field(default_factory=sha256)
-    costs: dict[Line, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    credits: dict[Line, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    requests: dict[Line, int] = field(default_factory=lambda: defaultdict(int))
-    tokens: dict[Line, int] = field(default_factory=lambda: defaultdict(int))
+    lines: dict[Line, Sums] = field(default_factory=lambda: defaultdict(no_sums))
 
 
 @dataclass
@@ -69,20 +94,38 @@ def main() -> int:
     try:
         statements = [read_statement(path) for path in options.statements]
         exports = [read_entries(path) for path in options.entries]
+        problems = check(statements, exports, options)
     except (Unreadable, OSError) as error:
         print(f"verify: {error}", file=sys.stderr)
         return 2
-    problems: list[str] = []
-    for statement in statements:
-        problems += check_sums(statement)
-    problems += check_chain(statements, options)
-    for export in exports:
-        problems += check_export(export, statements)
     for problem in problems:
         print(f"WRONG  {problem}")
     if not problems:
         report(statements, exports, options)
     return 1 if problems else 0
+
+
+def check(
+    statements: list[dict[str, Any]], exports: list[Entries], options: argparse.Namespace
+) -> list[str]:
+    """Everything that does not agree."""
+    problems: list[str] = []
+    for statement in statements:
+        try:
+            problems += check_sums(statement)
+            for export in exports:
+                if export.month == statement["month"]:
+                    problems += check_export(export, statement)
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            raise Unreadable(f"{name(statement)} is not a whole statement: {error!r}") from error
+    problems += check_chain(statements, options)
+    months = {statement["month"] for statement in statements}
+    for export in exports:
+        problems += export.problems
+        if export.month not in months:
+            month = export.month or "no entries"
+            problems.append(f"{export.path.name}: there is no statement of {month} here")
+    return problems
 
 
 def read_options() -> argparse.Namespace:
@@ -122,8 +165,9 @@ def read_statement(path: Path) -> dict[str, Any]:
         statement = json.loads(raw)
         if statement["format"] != FORMAT:
             raise Unreadable(f"{path.name} is not a {FORMAT}")
-        place(statement)
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(isinstance(text, str) for text in (*place(statement), statement["previous"])):
+            raise Unreadable(f"{path.name} does not say whose it is")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Unreadable(f"{path.name} is not a statement: {error}") from error
     return {**statement, "checksum": sha256(raw).hexdigest()}
 
@@ -135,7 +179,9 @@ def read_entries(path: Path) -> Entries:
     with path.open(encoding="utf-8", newline="") as file:
         rows = records(file)
         try:
-            header = next(rows)[1]
+            first, header = next(rows)
+            if first != HEADER:
+                raise Unreadable(f"{path.name} does not begin with the names of its columns")
             for raw, values in rows:
                 row = dict(zip(header, values, strict=True))
                 here = (row["local_day"], row["id"])
@@ -170,10 +216,15 @@ def add(day: Day, raw: str, row: dict[str, str]) -> None:
     day.entries += 1
     day.cost += cost
     day.credit += credit
-    day.costs[line] += cost
-    day.credits[line] += credit
-    day.requests[line] += row["kind"] == "usage"
-    day.tokens[line] += int(row["total_tokens"])
+    sums, request, tokens = day.lines[line], row["kind"] == "usage", int(row["total_tokens"])
+    for column in TOKENS:
+        sums[column] += int(row[column])
+    sums["requests"] += request
+    sums["cost"] += cost
+    sums["credit"] += credit
+    sums["estimated_tokens"] += tokens if row["usage_source"] != "provider" else 0
+    sums["unpriced_tokens"] += tokens if row["cost"] == "" else 0
+    sums["unpriced_requests"] += request and row["cost"] == ""
     day.hashes.update(sha256(raw.encode()).digest())
 
 
@@ -199,6 +250,12 @@ def check_sums(statement: dict[str, Any]) -> Iterator[str]:
         amount = Decimal(line["price"]).quantize(unit, ROUND_HALF_EVEN)
         if amount != Decimal(line["amount"]):
             yield f"{name(statement)}: {title(line)} is {line['amount']}, rounded it is {amount}"
+    for what in (
+        [title(line) for line in statement["lines"]],
+        [day["day"] for day in statement["days"]],
+    ):
+        for twice in sorted({one for one in what if what.count(one) > 1}):
+            yield f"{name(statement)}: it tells {twice} twice"
     sums = {"total": "amount", "price": "price", "cost": "cost", "credit": "credit"}
     for total, part in sums.items():
         added = sum(Decimal(line[part]) for line in statement["lines"])
@@ -233,14 +290,8 @@ def check_chain(statements: list[dict[str, Any]], options: argparse.Namespace) -
         yield f"{name(chain[-1])} has the checksum {chain[-1]['checksum']}, not {options.checksum}"
 
 
-def check_export(export: Entries, statements: list[dict[str, Any]]) -> Iterator[str]:
+def check_export(export: Entries, statement: dict[str, Any]) -> Iterator[str]:
     """The entries are those of the statement of their month."""
-    yield from export.problems
-    of_month = [statement for statement in statements if statement["month"] == export.month]
-    if not of_month:
-        yield f"{export.path.name}: there is no statement of {export.month or 'no entries'} here"
-        return
-    (statement,) = of_month[:1]
     told = {day["day"]: day for day in statement["days"]}
     for day in sorted({*told, *export.days}):
         if day not in told or day not in export.days:
@@ -264,23 +315,25 @@ def check_day(where: str, found: Day, told: dict[str, Any]) -> Iterator[str]:
 
 def check_lines(statement: dict[str, Any], export: Entries, told: dict[str, Any]) -> Iterator[str]:
     """The statement's lines, made anew from the entries and each day's margin."""
-    prices: dict[Line, Decimal] = defaultdict(Decimal)
-    counts: dict[Line, list[int]] = defaultdict(lambda: [0, 0])
+    made: dict[Line, Sums] = defaultdict(no_sums)
     for day, found in export.days.items():
         margin = 1 + Decimal(told.get(day, {}).get("percent", 0)) / 100
-        for line, cost in found.costs.items():
-            prices[line] += cost * margin + found.credits[line]
-            counts[line][0] += found.requests[line]
-            counts[line][1] += found.tokens[line]
+        for line, sums in found.lines.items():
+            for column in LINE_SUMS.values():
+                made[line][column] += sums[column]
+            made[line]["price"] += sums["cost"] * margin + sums["credit"]
     stated = {(line["costCenter"], line["model"]): line for line in statement["lines"]}
-    for line in sorted({*prices, *stated}):
-        if line not in stated or line not in prices:
+    for line in sorted({*made, *stated}):
+        if line not in stated or line not in made:
             where = "the export" if line in stated else "the statement"
             yield f"{name(statement)}: {where} has nothing for {' / '.join(line)}"
             continue
-        tokens = (stated[line]["requests"], stated[line]["totalTokens"])
-        if prices[line] != Decimal(stated[line]["price"]) or tuple(counts[line]) != tokens:
-            yield f"{name(statement)}: {title(stated[line])} is not what its entries come to"
+        for column, of_entries in LINE_SUMS.items():
+            if Decimal(stated[line][column]) != made[line][of_entries]:
+                yield (
+                    f"{name(statement)}: {column} of {title(stated[line])} is"
+                    f" {stated[line][column]}, its entries come to {made[line][of_entries]}"
+                )
 
 
 if __name__ == "__main__":

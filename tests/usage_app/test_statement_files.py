@@ -148,6 +148,17 @@ def twice(path: Path) -> None:
     path.write_bytes(b"".join([*lines, lines[-1]]))
 
 
+def line_twice(path: Path) -> None:
+    """One that costs what it should not, before the right one; the totals agree."""
+    told = json.loads(path.read_bytes())
+    more = dict.fromkeys(told["lines"][1], 0) | {"price": "5", "amount": "5.00"}
+    told["lines"].insert(
+        0, more | {name: told["lines"][1][name] for name in ("costCenter", "model")}
+    )
+    told["price"], told["total"] = "8.6975000001", "8.70"
+    path.write_text(json.dumps(told))
+
+
 MARCH_JSON, MARCH_CSV = "statement-2026-03.json", "entries-2026-03.csv"
 APRIL_JSON, APRIL_CSV = "statement-2026-04.json", "entries-2026-04.csv"
 TAMPERED: dict[str, tuple[str, Callable[[Path], None], str]] = {
@@ -158,7 +169,13 @@ TAMPERED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "an entry twice": (APRIL_CSV, twice, "not in its place"),
     "a line's amount": (MARCH_JSON, lambda p: swap(p, '"3.22"', '"3.21"'), "rounded it is 3.22"),
     "a total": (MARCH_JSON, lambda p: swap(p, '"total": "3.70"', '"total": "3.69"'), "3.70"),
-    "a margin": (MARCH_JSON, lambda p: swap(p, '"7.2500"', '"7.2600"'), "not what its entries"),
+    "a margin": (MARCH_JSON, lambda p: swap(p, '"7.2500"', '"7.2600"'), "its entries come to"),
+    "a line's tokens": (
+        MARCH_JSON,
+        lambda p: swap(p, '"inputTokens": 20', '"inputTokens": 21'),
+        "20",
+    ),
+    "a line twice": (MARCH_JSON, line_twice, "it tells '@cf"),
     "a name": (MARCH_JSON, lambda p: swap(p, '"Acme"', '"Acne"'), "follows a statement with"),
     "a remark of the last": (APRIL_JSON, lambda p: swap(p, "No bill", "The bill"), "has the check"),
 }
@@ -172,6 +189,39 @@ def test_auditor_finds_what_was_changed(acme: Tenant, tmp_path: Path, what: str)
     known = Statement.objects.get(month=APRIL).checksum
     done = verify(*given(tmp_path), "--checksum", known)
     assert (done.returncode, words in done.stdout) == (1, True), done.stdout + done.stderr
+
+
+def test_names_of_columns_are_those_of_every_export(acme: Tenant, tmp_path: Path) -> None:
+    """No digest is of them: swapped, tokens in would be tokens out, and a reason its author."""
+    files_of(acme, tmp_path)
+    assert verify(*given(tmp_path)).returncode == 0
+    swap(tmp_path / APRIL_CSV, "reason,author", "author,reason")
+    done = verify(*given(tmp_path))
+    assert (done.returncode, "does not begin with the names" in done.stderr) == (2, True)
+
+
+BROKEN = {
+    "no amount": lambda told: told["lines"][0].update(amount="x"),
+    "an infinite one": lambda told: told["lines"][0].update(price="Infinity", amount="NaN"),
+    "no lines": lambda told: told.pop("lines"),
+    "a number for a text": lambda told: told.update(minorUnit="2"),
+    "a list for a line": lambda told: told.update(lines=[[]]),
+    "a line of another kind": lambda told: told["lines"][0].pop("cachedTokens"),
+    "nothing before it": lambda told: told.pop("previous"),
+    "no month": lambda told: told.update(month=None),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_statement_that_is_none_is_told_in_words(acme: Tenant, tmp_path: Path, what: str) -> None:
+    march, entries, _, _ = files_of(acme, tmp_path)
+    told = json.loads(march.read_bytes())
+    BROKEN[what](told)
+    march.write_text(json.dumps(told))
+    done = verify(march, "--entries", entries)
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("verify: ") or done.stdout.startswith("WRONG")
+    assert "Traceback" not in done.stderr
 
 
 def test_auditor_is_told_what_cannot_be_read(acme: Tenant, tmp_path: Path) -> None:

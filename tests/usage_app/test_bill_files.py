@@ -121,6 +121,21 @@ def test_file_that_is_no_text_is_refused() -> None:
     assert str(problem) == "The file is not UTF-8: save it as CSV UTF-8."
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_file_in_another_encoding_is_refused(encoding: str) -> None:
+    content = f"{HEADER}\nré,2026-03-14,m,1,2,0.5,USD".encode(encoding)
+    (problem,) = parse(content, LAYOUT, span=MARCH, currency="USD").problems
+    assert str(problem) == "The file is not UTF-8: save it as CSV UTF-8."
+
+
+def test_file_with_far_too_many_columns_is_refused_at_once_and_shortly() -> None:
+    many = ",".join(f"c{number}" for number in range(100_000))
+    (told,) = problems(many)
+    assert told == "The first line names 100,000 columns: is this the right separator?"
+    some = problems(",".join(f"c{number}" for number in range(400)))
+    assert max(map(len, some)) < 250
+
+
 def test_layout_says_what_it_lacks() -> None:
     assert LAYOUT.problems() == {}
     assert Layout(day="", currency="c").problems() == {

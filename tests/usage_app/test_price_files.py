@@ -74,8 +74,8 @@ m,2026-03-01,1,,,"2"""
         (
             HEADER.replace(",", ";"),
             (
-                f"columns: {HEADER.replace(',', ';')} is unknown; the columns are model,"
-                " valid_from, input, cached_input, cache_write, output"
+                "columns: they are split by semicolons or tabs: save the file with commas between"
+                " its cells"
             ),
         ),
         (
@@ -83,6 +83,7 @@ m,2026-03-01,1,,,"2"""
             "columns: cache_input is unknown; did you mean cached_input?",
         ),
         (f"{HEADER},input", "columns: one is there twice"),
+        (f"# nothing\n{HEADER}\n\n", "The file has no lines below its columns."),
     ],
 )
 def test_columns_are_those_of_the_page(text: str, told: str) -> None:
@@ -97,6 +98,12 @@ def test_two_prices_from_one_instant_on_are_refused_also_when_they_agree() -> No
 
 def test_file_that_is_no_text_is_refused() -> None:
     (problem,) = parse(b"\xff\xfe\x00").problems
+    assert str(problem) == "The file is not UTF-8: save it as CSV UTF-8."
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_file_in_another_encoding_is_refused(encoding: str) -> None:
+    (problem,) = parse(f"{HEADER}\nmé,2026-03-01,1,,,2".encode(encoding)).problems
     assert str(problem) == "The file is not UTF-8: save it as CSV UTF-8."
 
 

@@ -18,6 +18,8 @@ from tenants_app.strict_json import Finding, Findings
 from usage_app.figures import Span
 
 LINES_MAX: Final = 500_000
+COLUMNS_MAX: Final = 500
+COLUMNS_TOLD: Final = 30
 TEXT_MAX: Final = 200
 AMOUNT_DIGITS: Final = 14
 AMOUNT_DECIMALS: Final = 20
@@ -123,9 +125,9 @@ class _Reader:
 
     def _records(self, content: bytes) -> Iterator[tuple[int, list[str]]]:
         """The cells of each record that has any, with the number of its first line."""
-        try:
-            text = io.StringIO(content.decode("utf-8-sig"), newline="")
-        except UnicodeDecodeError:
+        # UTF-16 can be read as UTF-8, with a NUL beside each letter.
+        text = None if b"\0" in content else _decoded(content)
+        if text is None:
             self.found.problem("", "The file is not UTF-8: save it as CSV UTF-8.")
             return
         reader = csv.reader(text, delimiter=self.layout.separator, strict=True)
@@ -145,6 +147,10 @@ class _Reader:
 
     def _places(self, header: Sequence[str]) -> dict[str, list[int]]:
         """Where the columns of the layout are."""
+        if len(header) > COLUMNS_MAX:
+            words = f"The first line names {len(header):,} columns: is this the right separator?"
+            self.found.problem("", words)
+            return {}
         places: dict[str, list[int]] = {}
         for name in COLUMNS:
             wanted = getattr(self.layout, name)
@@ -161,7 +167,8 @@ class _Reader:
             self.found.problem(told(name), f"the file has two columns {column}")
             return 0
         close = get_close_matches(column, header, 1)
-        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(header) or 'none'}"
+        there = [*header[:COLUMNS_TOLD], *(["…"] if len(header) > COLUMNS_TOLD else [])]
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(there) or 'none'}"
         self.found.problem(told(name), f"the file has no column {column}; {hint}")
         return 0
 
@@ -237,6 +244,13 @@ def told(name: str) -> str:
     """A field of a layout, in words."""
     words = {"input_tokens": "tokens in", "output_tokens": "tokens out"}
     return words.get(name, name)
+
+
+def _decoded(content: bytes) -> io.StringIO | None:
+    try:
+        return io.StringIO(content.decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError:
+        return None
 
 
 def _only(cells: Mapping[str, list[str]], name: str) -> str:

@@ -64,6 +64,9 @@ def _rows(content: bytes, found: Findings) -> list[PriceRow]:
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
+        lines = ["\0"]
+    # UTF-16 can be read as UTF-8, with a NUL beside each letter.
+    if any("\0" in line for line in lines):
         found.problem("", "The file is not UTF-8: save it as CSV UTF-8.")
         return []
     if len(lines) > LINES_MAX:
@@ -81,6 +84,8 @@ def _rows(content: bytes, found: Findings) -> list[PriceRow]:
         elif (row := _row(line, dict(zip(header, cells, strict=True)), found)) is not None:
             rows.append(row)
     _refuse_repetitions(rows, found)
+    if not rows and not found.problems:
+        found.problem("", "The file has no lines below its columns.")
     return rows
 
 
@@ -100,7 +105,11 @@ def _records(lines: list[str], found: Findings) -> Iterator[tuple[int, list[str]
 
 def _is_header(header: list[str], found: Findings) -> bool:
     expected = ", ".join(COLUMNS)
-    for name in header:
+    if len(header) == 1 and (header[0].count(";") or header[0].count("\t")):
+        text = "they are split by semicolons or tabs: save the file with commas between its cells"
+        found.problem("columns", text)
+        return False
+    for name in header[: 2 * len(COLUMNS)]:
         if name not in COLUMNS:
             close = get_close_matches(name, COLUMNS, 1)
             hint = f"; did you mean {close[0]}?" if close else f"; the columns are {expected}"

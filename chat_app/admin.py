@@ -21,6 +21,7 @@ from usage_app.admin.books import as_uuid
 class ChatMessageAdmin(ReadOnlyAdmin):
     """What sessions remember."""
 
+    tenant_path = "tenant"
     list_display = ("created_at", "tenant", "session_id", "role", "characters")
     list_filter = (("tenant", AutocompleteSelectFilter),)
     list_select_related = ("tenant",)

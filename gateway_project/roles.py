@@ -15,10 +15,11 @@ VIEW, ALL = ("view",), ("view", "add", "change", "delete")
 _CONFIGURATION = (
     *("tenant", "tenantfallback", "tenanthost", "upstream", "model", "route", "apikey", "budget"),
 )
-_FACTS = (
+_OF_TENANTS = (
     *("ledgerentry", "usagewindow", "reservation", "refusalcount"),
-    *("hourlyusage", "dailyusage", "monthlyusage", "reconciliation", "drift", "statement"),
+    *("hourlyusage", "dailyusage", "monthlyusage"),
 )
+_FACTS = (*_OF_TENANTS, "reconciliation", "drift", "statement")
 _BILLS = ("providerbill", "providerbillline", "providerbillmatch")
 _ENGINE = ("ratebucket", "gatewayprocess")
 
@@ -50,6 +51,13 @@ ROLES: Mapping[str, frozenset[str]] = {
         | _may("usage_app", (*_FACTS, *_BILLS, *_ENGINE, "price", "margin", "stafftoken"))
         | _may("chat_app", ("opencircuit",))
         | _may("gateway_project", ("loginthrottle",))
+    ),
+    # Looks after some tenants' keys, and at their books; sees nothing of others.
+    "Tenant staff": frozenset(
+        {"tenants_app.within_tenants"}
+        | _may("tenants_app", ("tenant", "tenantfallback", "tenanthost", "budget", "change"))
+        | _may("tenants_app", ("apikey",), ("view", "add", "change"))
+        | _may("usage_app", (*_OF_TENANTS, "statement"))
     ),
 }
 

@@ -146,6 +146,8 @@ TEMPLATES = [
         },
     },
 ]
+# The first one takes away what is not for staff who are held to some tenants; add others after it.
+AUTHENTICATION_BACKENDS = ["tenants_app.admin.scope.StaffBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

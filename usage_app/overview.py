@@ -65,32 +65,37 @@ class Overview:
     busiest: list[Busy]
     open_holds: int
     oldest_hold: datetime | None
-    processes: list[Process]
+    processes: list[Process] | None
     misplaced_entries: int
 
 
-def now() -> Overview:
-    """Today and this month as each tenant's clock has them, and what runs."""
+def now(within: frozenset[int] | None = None) -> Overview:
+    """Today and this month as each tenant's clock has them, and what runs; to those who see some
+    tenants only, `within`, these alone.
+    """
     moment = timezone.now()
-    day = current(UsageWindow.Period.DAY, moment)
-    holds = Reservation.objects.aggregate(count=Count("id"), oldest=Min("created_at"))
+    tenants = Tenant.objects.all() if within is None else Tenant.objects.filter(pk__in=within)
+    day = current(UsageWindow.Period.DAY, moment, tenants)
+    holds = Reservation.objects.filter(tenant__in=tenants).aggregate(
+        count=Count("id"), oldest=Min("created_at")
+    )
     return Overview(
         today=counters(day),
-        month=counters(current(UsageWindow.Period.MONTH, moment)),
+        month=counters(current(UsageWindow.Period.MONTH, moment, tenants)),
         busiest=busiest(day),
         open_holds=holds["count"],
         oldest_hold=holds["oldest"],
-        processes=processes(moment),
-        misplaced_entries=partitions.rows_in_default(),
+        processes=processes(moment) if within is None else None,
+        misplaced_entries=partitions.rows_in_default() if within is None else 0,
     )
 
 
-def current(period: str, moment: datetime) -> QuerySet[UsageWindow]:
+def current(period: str, moment: datetime, tenants: QuerySet[Tenant]) -> QuerySet[UsageWindow]:
     """The tenants' windows of this period that contain the moment."""
     # No period is longer than a month; from each tenant the index leads to its newest windows.
     oldest = moment - timedelta(days=32)
     return UsageWindow.objects.filter(
-        tenant__in=Tenant.objects.all(),
+        tenant__in=tenants,
         api_key=None,
         period=period,
         starts_at__gt=oldest,

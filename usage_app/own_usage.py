@@ -24,7 +24,9 @@ async def usage(caller: Caller, span: Span) -> list[tuple[tuple[date, str], Figu
     params = {"tenant_id": caller.tenant.id, "first": span.first, "last": span.last}
     if caller.key is not None:
         params["key_id"] = caller.key.id
-    statement = usage_sql.usage(("day", "model"), one_tenant=True, one_key=caller.key is not None)
+    statement = usage_sql.usage(
+        ("day", "model"), whose=usage_sql.ONE, one_key=caller.key is not None
+    )
     async with pool().connection() as connection:
         (since,) = await (await connection.execute(usage_sql.MARK)).fetchone() or ("-infinity",)
         # Prepared, it would be planned without knowing how few entries are younger than the mark.

@@ -27,7 +27,7 @@ def usage(
     `usage_sql.usage` for how. Two queries, however many rows there are. With `since` other than the
     roll-ups' mark only days without later entries come from the roll-ups: `-infinity`, none.
     """
-    statement = usage_sql.usage(groups, one_tenant=tenant is not None)
+    statement = usage_sql.usage(groups, whose=usage_sql.ONE if tenant else usage_sql.ALL)
     since = rollups.mark() if since is None else since
     params: dict[str, Any] = {"since": since, "first": span.first, "last": span.last}
     if tenant is not None:

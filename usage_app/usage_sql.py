@@ -164,10 +164,14 @@ SET settled_before = greatest(usage_app_rollupmark.settled_before, excluded.sett
 MARK = "SELECT coalesce(max(settled_before), '-infinity')::text FROM usage_app_rollupmark"
 
 
+# Whose usage: all tenants', that of `tenant_id`, or that of `tenant_ids`.
+ALL, ONE, SOME = "", "AND {0}.tenant_id = %(tenant_id)s", "AND {0}.tenant_id = ANY(%(tenant_ids)s)"
+
+
 def usage(
     groups: Sequence[str],
     *,
-    one_tenant: bool = False,
+    whose: str = ALL,
     one_key: bool = False,
     histograms: bool = False,
     months: bool = False,
@@ -181,17 +185,16 @@ def usage(
     mark only makes more days come from entries. With `months`, and where days are not told apart,
     whole months come from MonthlyUsage.
     """
-    tenant = "AND {0}.tenant_id = %(tenant_id)s" if one_tenant else ""
     key = "AND {0}.api_key_id = %(key_id)s" if one_key else ""
     columns = ", ".join(f"r.{group}" for group in groups)
     entries, stored, counted, added = _histograms() if histograms else (_ENTRIES, "", "", "")
     sources = _BY_MONTH if months and "day" not in groups else _BY_DAY
-    rolled_up = _rolled_up(sources, stored, f"{tenant.format('d')} {key.format('d')}")
+    rolled_up = _rolled_up(sources, stored, f"{whose.format('d')} {key.format('d')}")
     return f"""
 WITH fresh AS MATERIALIZED (
     SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
     WHERE e.settled_at >= %(since)s::timestamptz
-        AND e.local_day BETWEEN %(first)s AND %(last)s {tenant.format("e")}
+        AND e.local_day BETWEEN %(first)s AND %(last)s {whose.format("e")}
 ), {_APART}, r AS (
     {rolled_up}
     UNION ALL

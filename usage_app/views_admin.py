@@ -46,7 +46,7 @@ def usage_report(request: HttpRequest) -> HttpResponseBase:
         query["month"] = ""
     elif not query.get("to"):
         query["month"] = query.get("month") or f"{datetime.now(UTC):%Y-%m}"
-    form = ReportForm(query, datetime.now(UTC).date())
+    form = ReportForm(query, datetime.now(UTC).date(), request.user)
     if not form.is_valid() or form.asked is None:
         context = {**admin.site.each_context(request), "title": "Usage", "form": form}
         return render(request, "admin/usage_report.html", context, status=400)

@@ -1,6 +1,7 @@
 """`GET /reports/usage`: the staff's usage report for finance's tools."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,14 +30,15 @@ class UsageReportView(AsyncAPIView):
 
     async def authenticate(self, request: HttpRequest) -> None:
         """A token of the staff, never a tenant's key."""
-        name = await staff_tokens.authenticate(request.META, scope=REPORTS_READ)
-        structlog.contextvars.bind_contextvars(staffToken=name)
+        self.asking = await staff_tokens.authenticate(request.META, scope=REPORTS_READ)
+        structlog.contextvars.bind_contextvars(staffToken=self.asking.name)
 
     async def get(self, request: HttpRequest) -> HttpResponse:
         given: Mapping[str, Sequence[str]] = dict(request.GET.lists())
         limit = number_of(given, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
         page = number_of(given, "page", default=1, most=MAX_PAGE)
         query = report_query.parse(given, datetime.now(UTC).date(), also=PAGING)
+        query = replace(query, within=self.asking.tenants)
         report = await staff_reports.read(query, limit=limit, page=page)
         return self.ok(
             {

@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
-from tenants_app.admin.pages import ModelAdmin
+from tenants_app.admin.pages import ModelAdmin, StackedInline
+from tenants_app.models import StaffScope
 
 if TYPE_CHECKING:
     StaffAdmin = DjangoUserAdmin[User]
@@ -30,6 +31,7 @@ def grantable() -> QuerySet[Permission]:
     names = {(opts.app_label, opts.model_name) for opts in pages} | {
         ("tenants_app", "tenantfallback"),
         ("tenants_app", "tenanthost"),
+        ("tenants_app", "staffscope"),
     }
     ids = [
         permission.pk
@@ -54,10 +56,22 @@ class Grants:
         return field
 
 
+class ScopeInline(StackedInline):
+    """The tenants that somebody is held to."""
+
+    model = StaffScope
+    fields = ("tenants",)
+    autocomplete_fields = ("tenants",)
+    extra = 0
+    verbose_name = "tenants that are seen"
+    verbose_name_plural = "Tenants that are seen: all, unless they are given here"
+
+
 @admin.register(User)
 class UserAdmin(Grants, StaffAdmin):
     """Staff who may log in here."""
 
+    inlines = (ScopeInline,)
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

@@ -112,6 +112,7 @@ class KeyBudgetInline(TabularInline):
 class BudgetAdmin(ConfigurationAdmin):
     """Every budget of every tenant."""
 
+    tenant_path = "tenant"
     form = BudgetForm
     list_display = ("tenant", "scope", "metric", "period", "plain_limit", "burst")
     list_display_links = ("tenant", "scope")

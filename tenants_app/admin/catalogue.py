@@ -136,6 +136,7 @@ class UpstreamAdmin(ConfigurationAdmin):
         "is_default",
     )
     list_select_related = ("tenant",)
+    ordering = ("name", "id")
     search_fields = ("name", "base_url", "tenant__slug", "account_id", "gateway_id")
     search_help_text = "Name, address, tenant or gateway"
     autocomplete_fields = ("tenant",)
@@ -248,6 +249,7 @@ class ModelAdmin(ConfigurationAdmin):
         "route_count",
     )
     list_filter = ("enabled",)
+    ordering = ("public_id",)
     search_fields = ("public_id", "name")
     search_help_text = "Id or name"
     inlines = (RouteInline,)

@@ -5,15 +5,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 
+from tenants_app import staff
 from tenants_app.admin import history
 from tenants_app.admin.pages import ChangeList, ReadOnlyAdmin, display
-from tenants_app.models import Change
+from tenants_app.models import Change, Tenant
 
 LONGEST = 120
 
@@ -68,6 +69,8 @@ def whole_events(models: set[str], ids: list[int]) -> dict[str, Change]:
 class ChangesAdmin(ReadOnlyAdmin):
     """Who changed what, and when; written by triggers, so SQL is no way around it."""
 
+    tenant_path = "tenant"
+
     list_display = ("at", "who", "what", "verb", "told")
     list_filter = (KindFilter, VerbFilter, ("pgh_created_at", RangeDateTimeFilter))
     search_fields = ("pgh_obj_id",)
@@ -83,8 +86,16 @@ class ChangesAdmin(ReadOnlyAdmin):
             return Change.no_objects.all()
         events: QuerySet[Any] = Change.objects.across(*models)
         if request.resolver_match and request.resolver_match.kwargs:
-            return events.select_related("user")
-        return events.defer("pgh_data", "pgh_diff", "pgh_context")
+            events = events.select_related("user")
+        else:
+            events = events.defer("pgh_data", "pgh_diff", "pgh_context")
+        tenants = staff.tenants_of(request.user)
+        return events if tenants is None else self.within(events, tenants)
+
+    def within(self, rows: QuerySet[Any], tenants: frozenset[int]) -> QuerySet[Any]:
+        """What an event kept of its row tells whose it was; a tenant's own events are its own."""
+        own = Q(pgh_obj_model=Tenant._meta.label, pgh_obj_id__in=[str(pk) for pk in tenants])
+        return rows.filter(own | Q(pgh_data__tenant_id__in=[*tenants]))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return Newest

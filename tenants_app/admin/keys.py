@@ -151,6 +151,7 @@ class TenantKeyInline(KeyColumns, ReadOnlyInline):
 class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
     """Adding a key issues it; keys are revoked, not deleted, since the books name them."""
 
+    tenant_path = "tenant"
     form = ApiKeyForm
     list_display = ("name", "tenant", "shown", "state", "scope_list", "expires_at", "last_used")
     list_filter = (("tenant", AutocompleteSelectFilter), StateFilter)

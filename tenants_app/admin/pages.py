@@ -17,17 +17,20 @@ from django.urls import reverse
 
 from tenants_app.admin import history
 from tenants_app.admin.refusals import REFUSALS, in_words, sentence
+from tenants_app.admin.scope import HeldFields, HeldPages
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # unfold has no types; its classes are Django's with other templates.
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin as DjangoModelAdmin
+    from django.contrib.admin import StackedInline as DjangoStackedInline
     from django.contrib.admin import TabularInline as DjangoTabularInline
     from django.contrib.admin.views.main import ChangeList
 
     ModelAdmin = DjangoModelAdmin[Any]
-    TabularInline = DjangoTabularInline[Any, Any]
+    StackedInline = DjangoStackedInline[Any, Any]
+    UnfoldTabularInline = DjangoTabularInline[Any, Any]
     ModelForm = forms.ModelForm[Any]
     InlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
     InfinitePaginator: Any
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
     def action(**options: Any) -> Callable[[F], F]: ...
 
 else:
-    from unfold.admin import ModelAdmin, TabularInline
+    from unfold.admin import ModelAdmin, StackedInline
+    from unfold.admin import TabularInline as UnfoldTabularInline
     from unfold.decorators import action, display
     from unfold.forms import PaginationInlineFormSet as InlineFormSet
     from unfold.paginator import InfinitePaginator
@@ -54,6 +58,7 @@ __all__ = [
     "PlainDecimalField",
     "ReadOnlyAdmin",
     "ReadOnlyInline",
+    "StackedInline",
     "TabularInline",
     "WordedForm",
     "action",
@@ -85,8 +90,10 @@ class PlainDecimalField(forms.DecimalField):
         return f"{value.normalize():f}" if hasattr(value, "normalize") else value
 
 
-class Page(ModelAdmin):
-    """A model's pages, which know their addresses."""
+class Page(HeldPages, ModelAdmin):
+    """A model's pages, which know their addresses. Staff who are held to some tenants find them
+    closed until `tenant_path` says whose a row is.
+    """
 
     def url_of(self, page: str, *args: Any) -> str:
         """The address of one of them."""
@@ -205,6 +212,12 @@ class ReadOnlyAdmin(Page):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class TabularInline(HeldFields, UnfoldTabularInline):
+    """Rows on another object's page, which is all that keeps them to a tenant; `tenant_path` opens
+    those whose model has no pages of its own.
+    """
 
 
 class ReadOnlyInline(TabularInline):

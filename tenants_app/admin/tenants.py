@@ -130,6 +130,7 @@ class FallbackFormSet(InlineFormSet):
 class FallbackInline(TabularInline):
     """Tried in this order when the chosen model's upstream fails before its first byte."""
 
+    tenant_path = "tenant"
     model = TenantFallback
     formset = FallbackFormSet
     fields = ("model", "position")
@@ -144,6 +145,7 @@ class FallbackInline(TabularInline):
 class HostInline(TabularInline):
     """Host names by which a trusted edge reaches this tenant."""
 
+    tenant_path = "tenant"
     model = TenantHost
     extra = 0
     verbose_name = "host"
@@ -154,6 +156,7 @@ class HostInline(TabularInline):
 class TenantAdmin(ConfigurationAdmin):
     """Who is charged, and for what may be asked."""
 
+    tenant_path = "pk"
     form = TenantForm
     list_display = (
         "slug",
@@ -173,6 +176,7 @@ class TenantAdmin(ConfigurationAdmin):
         ("default_upstream", AutocompleteSelectFilter),
     )
     list_select_related = ("default_model",)
+    ordering = ("slug",)
     search_fields = ("slug", "name", "cost_center", "hosts__host")
     search_help_text = "Slug, name, cost centre or host"
     autocomplete_fields = ("default_model", "default_upstream", "allowed_models")

@@ -8,6 +8,7 @@ from tenants_app.models.audit import AUDITED, Change
 from tenants_app.models.budgets import LIMIT_MAX, Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
 from tenants_app.models.keys import ApiKey, ApiKeyUse
+from tenants_app.models.staff import StaffScope
 from tenants_app.models.tenants import Tenant, TenantFallback, TenantHost
 from tenants_app.models.versions import ConfigurationVersion
 
@@ -21,6 +22,7 @@ __all__ = [
     "ConfigurationVersion",
     "Model",
     "Route",
+    "StaffScope",
     "Tenant",
     "TenantFallback",
     "TenantHost",

@@ -12,6 +12,7 @@ from pghistory.models import Events
 from tenants_app.models.budgets import Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
 from tenants_app.models.keys import ApiKey
+from tenants_app.models.staff import StaffScope
 from tenants_app.models.tenants import Tenant, TenantFallback, TenantHost
 
 
@@ -25,6 +26,16 @@ class AllowedModel(Tenant.allowed_models.through):  # type: ignore[name-defined,
         return f"{self.tenant}: {self.model}"
 
 
+class ScopedTenant(StaffScope.tenants.through):  # type: ignore[name-defined, misc]
+    """A tenant that a member of staff is held to."""
+
+    class Meta:
+        proxy = True
+
+    def __str__(self) -> str:
+        return f"{self.staffscope}: {self.tenant}"
+
+
 AUDITED: dict[type[models.Model], list[str]] = {
     Tenant: [],
     AllowedModel: [],
@@ -35,6 +46,8 @@ AUDITED: dict[type[models.Model], list[str]] = {
     Route: [],
     ApiKey: ["digest"],
     Budget: [],
+    StaffScope: [],
+    ScopedTenant: [],
 }
 
 for _model, _secrets in AUDITED.items():

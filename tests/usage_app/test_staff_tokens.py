@@ -13,7 +13,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from tenants_app import keys
+from tenants_app import keys, staff
 from tests.admin_site import form_of, logged_in, make_staff, text_of, url_of
 from tests.factories import make_key, make_tenant
 from tests.loops import run
@@ -80,6 +80,22 @@ def test_report_is_that_of_the_page(secret: str) -> None:
     ]
     by_center = data_of(secret, f"{MARCH}&groupBy=costCenter")
     assert [line["costCenter"] for line in by_center["lines"]] == ["R&D", ""]
+
+
+def test_token_tells_of_the_tenants_that_its_owner_sees(owner: User, secret: str) -> None:
+    acme = make_tenant("acme")
+    for tenant in (acme, make_tenant("globex")):
+        make_entry(tenant, created_at=NOON, cost=Decimal(1), model=f"model of {tenant}")
+    staff.hold_to(owner, [acme])
+    for group, name in (("tenant", "tenantId"), ("model", "modelId"), ("day", "day")):
+        data = data_of(secret, f"{MARCH}&groupBy={group}")
+        assert (data["totals"]["requests"], data["totals"]["price"]) == (1, "1")
+        assert len(data["lines"]) == 1, name
+    assert error_of(secret, f"{MARCH}&tenant=globex")["fields"] == {
+        "tenant": "There is no such tenant."
+    }
+    staff.hold_to(owner, [])
+    assert data_of(secret, MARCH)["lines"] == []
 
 
 def test_bad_query_is_told_by_its_fields(secret: str) -> None:

@@ -51,6 +51,7 @@ class ScopeColumns:
 class ChargeAdmin(ReadOnlyAdmin):
     """What pages of holds and of entries share."""
 
+    tenant_path = "tenant"
     list_select_related = ("tenant", "api_key")
     search_fields = ("id",)
     search_help_text = "A request id or a trace id, whole"
@@ -279,6 +280,7 @@ class ReservationAdmin(ChargeAdmin):
 class UsageWindowAdmin(ScopeColumns, ReadOnlyAdmin):
     """What each tenant and key used and holds, by day, by month, and at this moment."""
 
+    tenant_path = "tenant"
     list_display = (
         "starts_at",
         "tenant",
@@ -315,6 +317,7 @@ class UsageWindowAdmin(ScopeColumns, ReadOnlyAdmin):
 class RateBucketAdmin(ScopeColumns, ReadOnlyAdmin):
     """What was left of the limits per minute when a request last asked."""
 
+    tenant_path = "tenant"
     list_display = ("tenant", "scope", "metric", "level", "refilled_at")
     list_filter = (("tenant", AutocompleteSelectFilter),)
     list_select_related = ("tenant", "api_key")

@@ -142,6 +142,7 @@ class MarginForm(WordedForm):
 class MarginAdmin(ConfigurationAdmin):
     """The tenants' margins. One that begins in a closed month is read-only: add a later one."""
 
+    tenant_path = "tenant"
     form = MarginForm
     list_display = ("tenant", "valid_from", "percent_told")
     list_display_links = ("tenant", "valid_from")

@@ -28,6 +28,7 @@ def signed(amount: Decimal) -> str:
 class ReconciliationAdmin(ReadOnlyAdmin):
     """The runs of `reconcile`."""
 
+    tenant_path = "tenant"
     list_display = (
         "started_at",
         "outcome",
@@ -92,6 +93,7 @@ class ReconciliationAdmin(ReadOnlyAdmin):
 class DriftAdmin(ReadOnlyAdmin):
     """Figures that differed, with the size of the difference."""
 
+    tenant_path = "tenant"
     list_display = (
         "day",
         "tenant",

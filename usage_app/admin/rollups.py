@@ -29,6 +29,7 @@ COLUMNS = (
 class RollupAdmin(ReadOnlyAdmin):
     """One tenant, key and model in one period."""
 
+    tenant_path = "tenant"
     list_select_related = ("tenant", "api_key")
     readonly_fields = ("cost_told",)
     exclude = ("cost",)
@@ -71,6 +72,7 @@ class MonthlyUsageAdmin(RollupAdmin):
 class RefusalCountAdmin(ScopeColumns, ReadOnlyAdmin):
     """Why an application is refused, hour by hour."""
 
+    tenant_path = "tenant"
     list_display = ("hour", "tenant", "scope", "code", "refusals")
     list_display_links = ("hour", "tenant")
     list_filter = (("tenant", AutocompleteSelectFilter), ("hour", RangeDateTimeFilter))

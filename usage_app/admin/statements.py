@@ -129,6 +129,7 @@ class DayInline(Part):
 class StatementAdmin(ReadOnlyAdmin):
     """Closed months."""
 
+    tenant_path = "tenant"
     list_display = ("month_told", "tenant", "total_told", "entries", "closed_at", "closed_by")
     list_filter = (("tenant", AutocompleteSelectFilter), ("month", RangeDateFilter))
     list_select_related = ("tenant",)
@@ -202,7 +203,7 @@ class StatementAdmin(ReadOnlyAdmin):
         """A statement's file; the entries only while the ledger has them."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        statement = get_object_or_404(Statement, pk=pk)
+        statement = get_object_or_404(self.get_queryset(request), pk=pk)
         stem = f"{statement.tenant_slug}-{statement.month:%Y-%m}"
         kind, _, ending = name.rpartition(".")
         disposition = {"Content-Disposition": f'attachment; filename="{kind}-{stem}.{ending}"'}

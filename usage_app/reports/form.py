@@ -1,14 +1,17 @@
 """The form above the usage report: which days, whose usage, by what. It owns no query."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from tenants_app import staff
 from tenants_app.errors import InvalidRequest
 from tenants_app.models import ApiKey, Model, Tenant
 from usage_app.reports import query as report_query
@@ -34,14 +37,17 @@ class ReportForm(forms.Form):
     tenant: Tenant | None = None
     asked: ReportQuery | None = None
 
-    def __init__(self, data: Mapping[str, str], today: date) -> None:
+    def __init__(self, data: Mapping[str, str], today: date, user: Any) -> None:
         super().__init__(data)
-        self.today = today
+        self.today, self.user = today, user
+        self.within = staff.tenants_of(user)
+        tenants = Tenant.objects.all()
+        self.tenants = tenants if self.within is None else tenants.filter(pk__in=self.within)
         self.fields |= {
             "month": _text("Month", kind="month", placeholder="2026-03"),
             "from": _text("or from", kind="date", placeholder="2026-03-14"),
             "to": _text("to", kind="date", placeholder="2026-03-14"),
-            "tenant": _choice("Tenant", [("", "All tenants"), *_tenants()]),
+            "tenant": _choice("Tenant", [("", "All tenants"), *_names(self.tenants)]),
             "costCenter": _text("Cost centre", list="cost-centers", placeholder="All"),
             "model": _text("Model", list="models", placeholder="All"),
             "key": _text("Key", list="keys", placeholder="All"),
@@ -52,24 +58,30 @@ class ReportForm(forms.Form):
         """Set `asked` and `tenant`, or say what is wrong with each field."""
         given = {name: [str(text)] for name, text in self.data.items()}
         try:
-            self.asked = report_query.parse(given, self.today, also=NOT_FILTERS)
+            asked = report_query.parse(given, self.today, also=NOT_FILTERS)
+            self.asked = replace(asked, within=self.within)
         except InvalidRequest as error:
             for name, problem in error.details["fields"].items():
                 self.add_error(name if name in self.fields else None, problem)
         if self.asked is not None and self.asked.tenant is not None:
-            self.tenant = Tenant.objects.filter(slug=self.asked.tenant).first()
+            self.tenant = self.tenants.filter(slug=self.asked.tenant).first()
             if self.tenant is None:
                 self.add_error("tenant", "There is no such tenant.")
         return self.cleaned_data
 
     def suggestions(self) -> SafeString:
-        """What the text fields offer: cost centres, models and, of a tenant, keys."""
-        centers = Tenant.objects.exclude(cost_center="").values_list("cost_center", flat=True)
+        """What the text fields offer: cost centres, models and, of a tenant, keys; models to those
+        who may view them.
+        """
+        centers = self.tenants.exclude(cost_center="").values_list("cost_center", flat=True)
         keys = ApiKey.objects.for_tenant(self.tenant) if self.tenant else ApiKey.objects.none()
+        models = Model.objects.all()
+        if not self.user.has_perm("tenants_app.view_model"):
+            models = models.none()
         return _datalists(
             {
                 "cost-centers": [("-", "without a cost centre"), *_pairs(centers.distinct())],
-                "models": _pairs(Model.objects.values_list("public_id", flat=True)),
+                "models": _pairs(models.values_list("public_id", flat=True)),
                 "keys": [
                     ("-", "without a key"),
                     *((str(key.pk), str(key)) for key in keys.order_by("name")[:SUGGESTIONS]),
@@ -78,8 +90,8 @@ class ReportForm(forms.Form):
         )
 
 
-def _tenants() -> list[tuple[str, str]]:
-    rows = Tenant.objects.order_by("slug").values_list("slug", "name")
+def _names(tenants: QuerySet[Tenant]) -> list[tuple[str, str]]:
+    rows = tenants.order_by("slug").values_list("slug", "name")
     return [(slug, f"{name} ({slug})") for slug, name in rows]
 
 

@@ -34,7 +34,8 @@ _NUMBER = re.compile(r"[1-9]\d{0,17}", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
     """What a report is about. A filter that is None lets everything through; "" as cost centre or
-    model, and 0 as key, are what has none.
+    model, and 0 as key, are what has none. `within` are the ids of the only tenants that whoever
+    asks may see; it is not asked for and in no address.
     """
 
     span: Span
@@ -43,6 +44,7 @@ class ReportQuery:
     model: str | None = None
     key: int | None = None
     group_by: str = "tenant"
+    within: frozenset[int] | None = None
 
     @property
     def knows_refusals(self) -> bool:

@@ -22,8 +22,7 @@ def lines(query: ReportQuery, *, groups: Sequence[str] = (), page: bool = False)
     # What a filter holds to one value may be grouped by without making lines of it.
     filters = _filters(query)
     within = tuple(dict.fromkeys([*groups, *filters]))
-    one = query.tenant is not None
-    usage = usage_sql.usage(within, one_tenant=one, histograms=True, months=True)
+    usage = usage_sql.usage(within, whose=_whose(query), histograms=True, months=True)
     where = " AND ".join(filters.values()) or "true"
     sums = ", ".join(f"coalesce(u.{name}, 0) AS {name}" for name in usage_sql.SUMS)
     joined, refusals = "", _NO_REFUSALS
@@ -57,10 +56,16 @@ def params(query: ReportQuery, tenant_id: int | None, since: str) -> Mapping[str
         "first": query.span.first,
         "last": query.span.last,
         "tenant_id": tenant_id,
+        "tenant_ids": None if query.within is None else [*query.within],
         "cost_center": query.cost_center,
         "model": query.model,
         "key_id": query.key,
     }
+
+
+def _whose(query: ReportQuery) -> str:
+    one = usage_sql.ONE if query.tenant is not None else ""
+    return one if query.within is None else f"{one} {usage_sql.SOME}"
 
 
 def _filters(query: ReportQuery) -> dict[str, str]:
@@ -84,7 +89,7 @@ def _of_key(query: ReportQuery, table: str) -> str:
 def _refusals(query: ReportQuery, groups: Sequence[str]) -> str:
     """Refusals by tenant, key or the tenant's day in which their clock hour began."""
     columns = ", ".join(f"c.{name}" for name in groups)
-    tenant = "AND n.tenant_id = %(tenant_id)s" if query.tenant is not None else ""
+    tenant = _whose(query).format("n")
     key = "" if query.key is None else f"AND {_of_key(query, 'n')}"
     # No local day begins or ends more than a day away from the same day in UTC.
     return f"""

@@ -45,7 +45,7 @@ async def _read(connection: Any, query: ReportQuery, *, limit: int, offset: int)
     tenant_id = None
     if query.tenant is not None:
         found = await rows_of("SELECT id FROM tenants_app_tenant WHERE slug = %s", [query.tenant])
-        if not found:
+        if not found or (query.within is not None and found[0][0] not in query.within):
             raise InvalidRequest.fields({"tenant": "There is no such tenant."})
         ((tenant_id,),) = found
     ((since,),) = await rows_of(usage_sql.MARK)

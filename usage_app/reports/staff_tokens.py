@@ -15,13 +15,15 @@ from tenants_app.database import retried
 from tenants_app.errors import InsufficientScope, Unauthorized
 from tenants_app.key_format import PREFIX as KEY_PREFIX
 from tenants_app.key_format import SHOWN_CHARACTERS, new_secret, well_formed
+from tenants_app.staff import TENANTS_OF_U
 from usage_app.models import StaffToken
 
 # Other than a key's, so that neither is taken for the other.
 PREFIX: Final = "tgs_"
 
-_LIVE = """
-SELECT t.name, t.scopes FROM usage_app_stafftoken t JOIN auth_user u ON u.id = t.owner_id
+_LIVE = f"""
+SELECT t.name, t.scopes, {TENANTS_OF_U}
+FROM usage_app_stafftoken t JOIN auth_user u ON u.id = t.owner_id
 WHERE t.digest = %s AND t.revoked_at IS NULL AND u.is_active AND u.is_staff
     AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
 """
@@ -33,6 +35,14 @@ class IssuedToken:
 
     token: StaffToken
     secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """Who asks: the token's name, and the only tenants that its owner may see, None for all."""
+
+    name: str
+    tenants: frozenset[int] | None
 
 
 def issue(owner: User, *, name: str, expires_at: datetime | None = None) -> IssuedToken:
@@ -54,8 +64,8 @@ def revoke(token: StaffToken) -> None:
     token.refresh_from_db(fields=["revoked_at"])
 
 
-async def authenticate(meta: Mapping[str, Any], *, scope: str) -> str:
-    """The name of the live token that a request presents.
+async def authenticate(meta: Mapping[str, Any], *, scope: str) -> Presented:
+    """The live token that a request presents.
 
     Raises Unauthorized, also for a tenant's API key, and InsufficientScope.
     """
@@ -70,10 +80,10 @@ async def authenticate(meta: Mapping[str, Any], *, scope: str) -> str:
     found = await retried(find)
     if found is None:
         raise Unauthorized("No valid staff token was sent.")
-    name, scopes = found
+    name, scopes, tenants = found
     if scope not in scopes:
         raise InsufficientScope(details={"scope": scope})
-    return str(name)
+    return Presented(name, None if tenants is None else frozenset(tenants))
 
 
 def _well_formed(secret: str) -> bool:

@@ -22,6 +22,16 @@ def test_every_scheduled_task_exists() -> None:
     assert scheduled <= set(app.tasks)
 
 
+def test_books_are_compared_before_their_last_days_are_made_anew() -> None:
+    """What somebody took out of the ledger is in the roll-ups until then, and nowhere else."""
+
+    def hour(name: str) -> int:
+        (at,) = app.conf.beat_schedule[name]["schedule"].hour
+        return int(at)
+
+    assert hour("reconcile") == hour("reconcile-all") < hour("roll-up-recent")
+
+
 def test_messages_are_json_only_and_results_are_not_kept() -> None:
     assert app.conf.accept_content == ["json"]
     assert app.conf.task_serializer == "json"

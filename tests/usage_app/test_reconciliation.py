@@ -148,6 +148,25 @@ def test_entry_inserted_by_hand_is_found_with_its_size(
     assert (("days", "2026-03-14", "requests", Decimal(-1)) in found) == bool(settled)
 
 
+def test_later_fact_past_the_program_is_found_until_its_day_is_made_anew(acme: Tenant) -> None:
+    """As docs/books.md says; what is dated now nobody can tell from what the program wrote."""
+    entry = charge(acme, created_at=NOON, cost=Decimal(2))
+    taken = make_correction(entry, cost=Decimal("-0.5"))
+    rolled_up()
+    make_credit(acme, created_at=NOON, settled_at=NOON)
+    table = "usage_app_ledgerentry"
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER ledger_is_append_only")
+        cursor.execute(f"DELETE FROM {table} WHERE id = %s", [taken.pk])
+        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER ledger_is_append_only")
+    found = [(book, figure, size) for book, _, figure, size in drift() if book == "days"]
+    assert ("days", "cost", Decimal("-0.5")) in found
+    assert ("days", "credit", Decimal(1)) in found
+    rollups.roll_up(acme.pk, DAY)
+    make_credit(acme, created_at=NOON)
+    assert drift() == []
+
+
 def test_window_that_holds_what_no_hold_names_is_found(acme: Tenant) -> None:
     window, month = make_window(acme), make_window(acme, "month")
     make_hold(acme, [window, month], held_cost=Decimal("0.5"))

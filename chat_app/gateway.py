@@ -29,13 +29,10 @@ from chat_app.providers.base import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from chat_app.providers.cloudflare import CloudflareProvider
-from chat_app.providers.demo import DemoProvider
 from chat_app.providers.http import Transport
-from chat_app.providers.openai import OpenAIProvider
+from chat_app.providers.kinds import own_transport, providers_over
 from chat_app.routing import Candidate
 from chat_app.upstream_minutes import UpstreamMinutes
-from tenants_app.networks import parse_networks
 
 log = structlog.get_logger(__name__)
 
@@ -254,24 +251,6 @@ def _make(loop: asyncio.AbstractEventLoop) -> _Own:
     circuits = Circuits(loop.time, rows.note)
     own_client = GatewayClient(providers_over(transport), limits, circuits, minutes)
     return _Own(own_client, transport, rows, minutes)
-
-
-def own_transport() -> Transport:
-    """A wire to upstreams as the settings allow them; whoever made it closes it."""
-    return Transport(allowed=parse_networks(settings.UPSTREAM_ALLOWED_NETWORKS))
-
-
-def providers_over(transport: Transport) -> dict[str, Provider]:
-    """Every provider there is, by the kind of its upstreams."""
-    return {
-        "openai": OpenAIProvider(transport),
-        "cloudflare": CloudflareProvider(
-            transport,
-            base_url=settings.CLOUDFLARE_BASE_URL,
-            token=settings.CLOUDFLARE_API_TOKEN,
-        ),
-        "demo": DemoProvider(),
-    }
 
 
 def _log(attempt: Attempt, failure: ProviderError) -> None:

@@ -5,15 +5,15 @@ and `shared_version` with the database's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, Self
 from uuid import UUID
 
 from django.conf import settings
 
-from tenants_app.models.catalogue import open_token
+from tenants_app.models.catalogue import Upstream, open_token
 from tenants_app.sealed import Sealed
 
 Metric = Literal["requests", "tokens", "cost"]
@@ -55,6 +55,11 @@ class UpstreamSnapshot:
     first_byte_timeout_ms: int = 60_000
     idle_timeout_ms: int = 60_000
     total_timeout_ms: int = 900_000
+
+    @classmethod
+    def of(cls, upstream: Upstream) -> Self:
+        """The upstream as its row is now."""
+        return cls(**{field.name: getattr(upstream, field.name) for field in fields(cls)})
 
     def open_token(self) -> str:
         """The token in plain text, "" without one. Raises sealed.CannotOpen."""

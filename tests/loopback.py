@@ -109,7 +109,9 @@ class Loopback:
         self, request: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Play the answer; whether the connection may serve another request."""
-        play = play_for(asked_of_cloudflare(request.path, request.body), OF_CLOUDFLARE | self.plays)
+        # A GET has no body: its path picks the play.
+        body = request.body if request.raw else {"model": request.path}
+        play = play_for(asked_of_cloudflare(request.path, body), OF_CLOUDFLARE | self.plays)
         watch = asyncio.ensure_future(reader.read(1))
         try:
             for step in play.steps():

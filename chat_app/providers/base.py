@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 if TYPE_CHECKING:
     from chat_app.schema import Message
-    from tenants_app.snapshots import RouteSnapshot
+    from tenants_app.snapshots import RouteSnapshot, UpstreamSnapshot
     from usage_app.pricing import UsageFigures
 
 # An intermediary says with these that it lost an answer which may have been made, and billed.
@@ -127,6 +127,12 @@ class Provider(Protocol):
         `seconds` is what the call has left; it bounds the whole exchange, whatever the upstream's
         own timeouts say. Raises ProviderError before the answer. Cancelled, it closes its
         connection.
+        """
+
+    async def models(self, upstream: UpstreamSnapshot, *, seconds: float) -> tuple[str, ...]:
+        """The names of the models that the upstream says it has, as an operator asks for them.
+
+        Sorted, bounded, and each fit to be a model's name. Raises ProviderError.
         """
 
 

@@ -16,18 +16,27 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from chat_app.providers import openai_wire, workers_ai
-from chat_app.providers.base import Answer, UpstreamCall, UpstreamRejected, UpstreamUnreachable
+from chat_app.providers import listing, openai_wire, workers_ai
+from chat_app.providers.base import (
+    Answer,
+    Head,
+    UpstreamBroken,
+    UpstreamCall,
+    UpstreamRejected,
+    UpstreamUnreachable,
+)
 from chat_app.providers.dialect import Dialect
 from chat_app.providers.exchange import Asked, send
 from chat_app.providers.http import Timeouts, Transport
 from chat_app.providers.outgoing import HEADER_TEXT, Headers, post, timeouts, token_of
 
 if TYPE_CHECKING:
-    from tenants_app.snapshots import RouteSnapshot
+    from tenants_app.snapshots import RouteSnapshot, UpstreamSnapshot
 
 REST_URL = "https://api.cloudflare.com/client/v4"
 GATEWAY_URL = "https://gateway.ai.cloudflare.com/v1"
+LIST_PAGE_SIZE = 100
+LIST_PAGES = 20
 # Cloudflare keeps five entries and drops further ones without a word.
 METADATA = ("tenantId", "traceId", "sessionId", "route")
 # Header of an answer → its name on the attempt, and what it may look like there.
@@ -77,6 +86,44 @@ class CloudflareProvider:
         body = _body(route, call)
         request = post(url, headers, body, patience, stream=call.stream)
         return await send(self._transport, Asked(route, call, token, request, DIALECT))
+
+    async def models(self, upstream: UpstreamSnapshot, *, seconds: float) -> tuple[str, ...]:
+        """See Provider.models: those of Workers AI that make text.
+
+        GET /accounts/{id}/ai/models/search of the REST API, which wants a token that may read
+        Workers AI: https://developers.cloudflare.com/api/resources/ai/subresources/models/
+        """
+        own_url = upstream.base_url
+        if own_url and upstream.form != "rest":
+            raise UpstreamRejected("only the REST API at that address has a list", sent=False)
+        base = own_url or (self._base_url if upstream.form == "rest" else "")
+        token = token_of(upstream, otherwise="" if own_url else self._token)
+        headers = [("authorization", f"Bearer {token}")] if token else []
+        found: list[object] = []
+        for page in range(1, LIST_PAGES + 1):
+            request = listing.get(
+                _list_url(base, upstream.account_id, page), headers, timeouts(upstream, seconds)
+            )
+            told = await listing.fetch(self._transport, request, token=token)
+            models = told.get("result") if isinstance(told, dict) else None
+            if not isinstance(models, list):
+                raise UpstreamBroken("its list of models has no result", head=Head(200))
+            found += [one.get("name") for one in models if isinstance(one, dict)]
+            if len(models) < LIST_PAGE_SIZE:
+                break
+        return listing.names(found)
+
+
+def _list_url(base_url: str, account: str, page: int) -> httpx.URL:
+    if not _ID.fullmatch(account):
+        raise UpstreamUnreachable("the account id does not fit into a URL")
+    query = f"task=Text+Generation&per_page={LIST_PAGE_SIZE}&page={page}"
+    try:
+        return httpx.URL(
+            f"{(base_url or REST_URL).rstrip('/')}/accounts/{account}/ai/models/search?{query}"
+        )
+    except httpx.InvalidURL:
+        raise UpstreamUnreachable("the upstream's base URL is not a URL") from None
 
 
 def _place(route: RouteSnapshot) -> tuple[str, str, str, str]:

@@ -29,7 +29,7 @@ from chat_app.providers.base import (
 from usage_app.pricing import UsageFigures
 
 if TYPE_CHECKING:
-    from tenants_app.snapshots import RouteSnapshot
+    from tenants_app.snapshots import RouteSnapshot, UpstreamSnapshot
 
 LONG_ANSWER_WORDS = 500
 WORDS_BEFORE_DROP = 3
@@ -82,6 +82,10 @@ class DemoProvider:
         if scenario.drops:
             raise _dropped()
         return WholeAnswer(200, REFERENCE, [Delta("".join(words)), *events])
+
+    async def models(self, upstream: UpstreamSnapshot, *, seconds: float) -> tuple[str, ...]:
+        """See Provider.models."""
+        return tuple(sorted(SCENARIOS))
 
 
 class DemoAnswer:

@@ -24,6 +24,7 @@ from tests.chat_app.providers import PROMPT, SECONDS, call, openai, until
 from tests.chat_app.snapshots import model, route, upstream
 from tests.loopback import Loopback
 from tests.loopback_plays import failure, good
+from tests.loops import run
 
 ACME = 1
 QUICK = {"first_byte_timeout_ms": 200, "idle_timeout_ms": 200}
@@ -322,6 +323,7 @@ def test_cancelled_call_is_recorded_and_leaves_the_upstream(loopback: Loopback) 
     ]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_client_is_one_per_event_loop_and_is_closed_with_it(loopback: Loopback) -> None:
     up = upstream("up", kind="openai", base_url=loopback.url)
 
@@ -341,4 +343,4 @@ def test_client_is_one_per_event_loop_and_is_closed_with_it(loopback: Loopback) 
         await gateway.close()
         return client
 
-    assert asyncio.run(ask()) is not asyncio.run(ask())
+    assert run(ask()) is not run(ask())

@@ -322,6 +322,10 @@ def test_checklist_of_a_close_tells_of_the_bills(acme: Tenant, cloud: Upstream) 
             "The bill march.csv (cloud, 2026-03-01 to 2026-03-31): agrees with the books.",
         ),
     ]
+    make_entry(acme, upstream="cloud", created_at=NOON, cost=1)
+    provider_bills.match(ProviderBill.objects.get())
+    point = closing.check(acme, MARCH.first).points[-1]
+    assert (point.state, "1 of our requests missing in it" in point.text) == ("open", True)
 
 
 def test_tenant_of_the_demo_provider_alone_has_no_bill_to_wait_for(acme: Tenant) -> None:

@@ -172,6 +172,11 @@ def test_timetable_closes_what_was_over_long_ago(acme: Tenant) -> None:
     rolled_up()
     tasks.close_months()
     assert not Statement.objects.exists()
+    assert len(closing.waiting(days=5)) == 6
+    # By days, to the day: May ended here at the end of this one.
+    ended = (timezone.now() - datetime(2026, 6, 1, tzinfo=UTC)).days
+    assert {one.month for one in closing.waiting(days=ended + 1)} == {MARCH}
+    assert {one.month for one in closing.waiting(days=ended)} == {MARCH, date(2026, 5, 1)}
 
     with override_settings(AUTO_CLOSE_AFTER_DAYS=5), capture_logs() as logs:
         tasks.close_months()
@@ -182,6 +187,20 @@ def test_timetable_closes_what_was_over_long_ago(acme: Tenant) -> None:
     assert [event for event, _ in told].count("month_not_closed") == 4
     assert ("month_not_closed", "initech 2026-05") in told
     assert not closing.close_due(10_000, by="nobody")[0]
+    assert {one.slug for one in closing.waiting(days=5)} == {"globex", "initech"}
+
+
+def test_month_waits_once_it_is_over_where_the_tenant_is(db: None) -> None:
+    """25 hours lie between the first end of a May and the last one: some whole days ago, only one
+    of them was over.
+    """
+    may = datetime(2026, 5, 14, 12, tzinfo=UTC)
+    for slug, zone in (("first", "Pacific/Kiritimati"), ("last", "Pacific/Pago_Pago")):
+        charge(make_tenant(slug, timezone=zone), created_at=may)
+    rolled_up()
+    days = (timezone.now() - datetime(2026, 5, 31, 10, tzinfo=UTC)).days
+    assert [one.slug for one in closing.waiting(days=days)] == ["first"]
+    assert [one.slug for one in closing.waiting(days=days - 2)] == ["first", "last"]
 
 
 def test_refused_close_changes_nothing(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +245,21 @@ def test_total_is_the_sum_of_the_rounded_lines(acme: Tenant) -> None:
         statement = closed(acme)
     assert (statement.price, statement.minor_unit) == (Decimal("1.2"), 0)
     assert statement.total == 0
+
+
+def test_statement_of_enormous_amounts_is_exact(acme: Tenant) -> None:
+    """Far beyond the 28 digits that Python's decimals have by themselves."""
+    Margin.objects.create(tenant=acme, valid_from=MARCH, percent=Decimal("12.3457"))
+    cost = Decimal("9999999999999.9999999999")
+    for model in "abc":
+        charge(acme, created_at=IN_MARCH, model=model, cost=cost)
+    statement = closed(acme)
+    line = statement.lines.all()[0]
+    assert (line.price, statement.cost) == (
+        Decimal("11234569999999.9999999998876543"),
+        Decimal("29999999999999.9999999997"),
+    )
+    assert statement.price == Decimal("33703709999999.9999999996629629")
 
 
 # --- any month ----------------------------------------------------------------------------------

@@ -117,16 +117,18 @@ def _address(name: str, row: Any) -> str | None:
     return None
 
 
-def autocompletes() -> Iterator[tuple[str, type[Model]]]:
-    """The addresses that offer rows to choose from, and of which model these are."""
+def autocompletes() -> dict[type[Model], str]:
+    """By model the address that offers its rows to choose from; for which field makes no matter."""
+    found: dict[type[Model], str] = {}
     for model in apps.get_models():
         for field in (*model._meta.fields, *model._meta.many_to_many):
-            related = field.related_model
-            if related in admin.site._registry and isinstance(related, type):
-                opts = model._meta
-                query = f"app_label={opts.app_label}&model_name={opts.model_name}"
+            related: Any = field.related_model
+            page = admin.site._registry.get(related)
+            if page is not None and page.search_fields:
+                query = f"app_label={model._meta.app_label}&model_name={model._meta.model_name}"
                 url = f"{reverse('admin:autocomplete')}?{query}&field_name={field.name}"
-                yield url, related
+                found.setdefault(related, url)
+    return found
 
 
 def filters_of(model: type[Model], other: Tenant) -> Iterator[str]:

@@ -1,15 +1,17 @@
 """Staff who are held to acme see, choose and change nothing of globex, wherever they look."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
 from gateway_project import roles
 from tenants_app import staff
-from tests.admin_site import make_staff, registered, url_of
+from tenants_app.models import ApiKey, Budget, Change, Tenant
+from tests.admin_site import form_of, make_staff, registered, url_of
 from tests.admin_walk import (
     Neighbours,
     autocompletes,
@@ -18,13 +20,18 @@ from tests.admin_walk import (
     neighbours,
     pages_of,
     row_of,
+    rows_of,
     told,
 )
+from usage_app.models import LedgerEntry
 
 pytestmark = pytest.mark.django_db
 
 # Tenant staff, and somebody with every permission there is, which must make no difference.
 HELD = ("Tenant staff", "everything")
+
+
+NOT_OFFERED = "Select a valid choice. That choice is not one of the available choices."
 
 
 @pytest.fixture
@@ -55,7 +62,7 @@ def urls_of(they: Neighbours) -> Iterator[str]:
         yield from (url for _, url in pages_of(model, row_of(model, they.globex)))
         yield from filters_of(model, they.globex)
         yield f"{url_of(model, 'add')}?tenant={they.globex.pk}"
-    for url, _ in autocompletes():
+    for url in autocompletes().values():
         yield f"{url}&term="
         yield f"{url}&term=globex"
     report = reverse("usage_report")
@@ -64,6 +71,12 @@ def urls_of(they: Neighbours) -> Iterator[str]:
     for form in ("csv", "xlsx", "focus"):
         yield f"{report}?groupBy=detail&format={form}"
         yield f"{report}?tenant=globex&format={form}"
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """A line and a trace for each refusal would take longer than refusing."""
+    caplog.set_level(logging.CRITICAL, "django.request")
 
 
 @pytest.mark.parametrize("kind", HELD)
@@ -77,3 +90,80 @@ def test_no_page_shows_anything_of_another_tenant(they: Neighbours, kind: str) -
             if found:
                 shown[url] = sorted(found)
     assert shown == {}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_nothing_of_another_tenant_is_written(they: Neighbours, kind: str) -> None:
+    client, before, asked = held(they, kind), rows_of(they.globex), set()
+    for model in registered():
+        row = row_of(model, they.globex)
+        asked.add(str(getattr(row, "pk", "")))
+        sent = {"post": "yes", "confirmed": "yes", "name": "taken"}
+        bulk = {"_selected_action": [getattr(row, "pk", "")], "select_across": "1"}
+        posts = [(url, sent) for _, url in pages_of(model, row)] + [
+            (url_of(model, "changelist"), {**sent, **bulk, "action": action})
+            for action in ("delete_selected", "suspend_selected", "revoke_selected")
+        ]
+        for url, data in posts:
+            # Messages may tell, also a page later, that there is nothing of the number asked for.
+            assert not {*they.marks.findall(told(client.post(url, data)))} - asked, url
+    assert rows_of(they.globex) == before
+
+
+def test_rows_are_not_given_to_another_tenant_nor_taken_from_one(they: Neighbours) -> None:
+    client, before = held(they, "everything"), rows_of(they.globex)
+    acmes = they.acme.budgets.filter(api_key=None).get()
+    key = they.globex.keys.get()
+    foreign = {"tenant": they.globex.pk, "metric": "requests", "period": "day", "limit": 5}
+    for url in (url_of(Budget, "add"), url_of(Budget, "change", acmes.pk)):
+        page = client.post(url, foreign)
+        assert page.context["adminform"].form.errors["tenant"] == [NOT_OFFERED]
+        page = client.post(url, foreign | {"tenant": they.acme.pk, "api_key": key.pk})
+        assert page.context["adminform"].form.errors["api_key"] == [NOT_OFFERED]
+    issued = client.post(
+        url_of(ApiKey, "add"), {"tenant": they.globex.pk, "name": "x", "scopes": ["chat"]}
+    )
+    assert issued.context["adminform"].form.errors == {"tenant": [NOT_OFFERED]}
+    assert rows_of(they.globex) == before
+    assert Budget.objects.get(pk=acmes.pk).tenant == they.acme
+
+
+def test_rows_within_a_page_are_those_of_its_tenant(they: Neighbours) -> None:
+    client, before = held(they, "everything"), rows_of(they.globex)
+    url = url_of(Tenant, "change", they.acme.pk)
+    foreign = they.globex.budgets.exclude(api_key=None).get()
+    sent = form_of(client.get(url))
+    assert "budgets-TOTAL_FORMS" in sent
+    for extra in (
+        {"id": foreign.pk, "metric": "requests", "period": "day", "limit": 1},
+        {"api_key": foreign.api_key_id, "metric": "requests", "period": "day", "limit": 1},
+        {"tenant": they.globex.pk, "metric": "requests", "period": "month", "limit": 1},
+    ):
+        more = {f"budgets-0-{name}": value for name, value in extra.items()}
+        initial = 1 if "id" in extra else 0
+        counts = {"budgets-TOTAL_FORMS": 1, "budgets-INITIAL_FORMS": initial}
+        page = client.post(url, sent | counts | more)
+        assert page.status_code == 200, extra
+    assert rows_of(they.globex) == before
+
+
+def test_own_rows_are_seen_chosen_and_written(they: Neighbours) -> None:
+    client = held(they, "Tenant staff")
+    (shown,) = client.get(url_of(Tenant, "changelist")).context["cl"].result_list
+    assert shown == they.acme
+    assert client.post(
+        url_of(ApiKey, "add"), {"tenant": they.acme.pk, "name": "new", "scopes": ["chat"]}
+    ).context["key"].tenant == they.acme  # fmt: skip
+    overview = client.get(reverse("admin:index")).context["overview"]
+    assert (overview.today.requests, overview.open_holds, overview.processes) == (1, 1, None)
+    changes = client.get(url_of(Change, "changelist")).context["cl"].result_list
+    assert {one.pgh_obj_model for one in changes} >= {"tenants_app.Tenant", "tenants_app.ApiKey"}
+    assert client.get(f"{reverse('usage_report')}?tenant=globex").status_code == 400
+
+
+def test_whose_tenants_are_all_gone_sees_empty_lists(they: Neighbours) -> None:
+    client = held(they, "everything")
+    user = User.objects.get(pk=client.session["_auth_user_id"])
+    staff.hold_to(user, [])
+    for model in (Tenant, ApiKey, Budget, LedgerEntry):
+        assert list(client.get(url_of(model, "changelist")).context["cl"].result_list) == []

@@ -5,12 +5,16 @@ PURE; the caller brings the rows and the clock.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from tenants_app.snapshots import Limit
 from usage_app.admission import MICRO, Bucket, Check, ScopeName, bucket_level, seconds_until
 from usage_app.periods import day_period, local_day, month_period
 from usage_app.pricing import to_units
+
+# A window's columns before its first request.
+NOTHING: Final = (0, 0, Decimal(0), 0, 0, Decimal(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def fills_of(
         if limit.period == "minute":
             yield _minute(scope, limit, counters.buckets.get((key_id, limit.metric)), counters)
         else:
-            row = counters.windows.get((key_id, limit.period), (0, 0, 0, 0, 0, 0))
+            row = counters.windows.get((key_id, limit.period), NOTHING)
             yield _window(scope, limit, row, counters)
 
 

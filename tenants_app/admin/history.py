@@ -1,22 +1,31 @@
 """What the audit trail says about an object: who changed what, and when. It reads only."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import pghistory
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import connection
 from django.db.models import Model
 
+from tenants_app.admin import history_sql
 from tenants_app.models import Change as Event
 
 MOST: Final = 200
 # They change with every save and say nothing.
 UNTOLD: Final = frozenset({"id", "created_at", "updated_at"})
 VERBS: Final = {"insert": "added", "update": "changed", "delete": "deleted"}
+# The columns by which people know a row, the best first.
+CALLED_BY: Final = ("name", "slug", "public_id", "host")
+
+# What rows that are referred to are called, by their model's label and their id.
+Names = Mapping[tuple[str, Any], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +39,32 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row, changed once."""
+    """One row, changed once. `name` is what people call it; `why` what was said, if anything."""
 
     at: datetime
     who: str
     verb: str
     what: str
+    name: str
+    why: str
     fields: tuple[FieldChange, ...]
 
 
-def of(obj: Model, user: AbstractBaseUser | AnonymousUser) -> list[Change]:
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """A row of an event table, as the audit trail's page knows it: it has the same names."""
+
+    pgh_created_at: datetime
+    pgh_label: str
+    pgh_obj_model: str
+    pgh_obj_id: str
+    pgh_data: dict[str, Any]
+    pgh_diff: dict[str, Any]
+    who: str
+    reason: str
+
+
+def of(obj: Model, user: AbstractBaseUser | AnonymousUser, *, most: int = MOST) -> list[Change]:
     """The newest changes of an object and of what refers to it, as far as the user may see them."""
     models = [
         model
@@ -48,10 +73,11 @@ def of(obj: Model, user: AbstractBaseUser | AnonymousUser) -> list[Change]:
     ]
     if not models:
         return []
-    events = Event.objects.across(*models).references(obj)
-    newest = list(events.order_by("-pgh_created_at", "-pgh_id")[:MOST])
-    names = names_of({event.user_id for event in newest})
-    changes = [change(event, names) for event in newest]
+    with connection.cursor() as cursor:
+        cursor.execute(history_sql.newest(models, obj), {"pk": obj.pk, "most": most})
+        newest = [_event(row, obj) for row in cursor]
+    called = _called(newest, obj, models)
+    changes = [_change(event, called) for event in newest]
     return [one for one in changes if one.fields or one.verb != VERBS["update"]]
 
 
@@ -66,16 +92,88 @@ def names_of(ids: Iterable[int | None]) -> dict[int, str]:
     return {user.pk: user.get_username() for user in users}
 
 
-def change(event: Event, names: dict[int, str]) -> Change:
+def _event(row: Sequence[Any], obj: Model) -> _Event:
+    label, _, verb, at, obj_id, metadata, username, after, before = row
+    context, data, earlier = (_json(part) for part in (metadata, after, before))
+    diff = {name: [earlier.get(name), data[name]] for name in data} if earlier else {}
+    # On the page of an object nobody needs to be told for each row that it is the object's.
+    for column in _references(label, type(obj)):
+        if data.get(column) == obj.pk and (not earlier or earlier.get(column) == obj.pk):
+            data.pop(column)
+    gone = f"user #{context['user']}" if context.get("user") else "no user"
+    return _Event(
+        pgh_created_at=at,
+        pgh_label=verb,
+        pgh_obj_model=label,
+        pgh_obj_id=obj_id,
+        pgh_data=_own(data),
+        pgh_diff={name: pair for name, pair in _own(diff).items() if pair[0] != pair[1]},
+        who=username or gone,
+        reason=str(context.get("reason") or ""),
+    )
+
+
+def _references(label: str, target: type[Model]) -> list[str]:
+    """The columns of a table that refer to another."""
+    fields = apps.get_model(label)._meta.fields
+    return [str(field.column) for field in fields if field.related_model is target]
+
+
+def _json(text: Any) -> dict[str, Any]:
+    """Decimals stay what they are."""
+    return json.loads(text, parse_float=Decimal) if text else {}
+
+
+def _own(values: dict[str, Any]) -> dict[str, Any]:
+    """The tracked row's columns, without those of the trail."""
+    return {name: value for name, value in values.items() if not name.startswith("pgh_")}
+
+
+def _change(event: _Event, called: Names) -> Change:
     """An event in words; one without a user was made by a command, a task or SQL."""
-    user = event.user_id
     return Change(
         at=event.pgh_created_at,
-        who="no user" if user is None else names.get(user, f"user #{user}"),
+        who=event.who,
         verb=VERBS.get(event.pgh_label, event.pgh_label),
         what=f"{kind(event.pgh_obj_model)} #{event.pgh_obj_id}",
-        fields=field_changes(event),
+        name=_name(event, called),
+        why=event.reason,
+        fields=field_changes(event, called),
     )
+
+
+def _called(events: Iterable[_Event], obj: Model, models: Iterable[Any]) -> Names:
+    """What the rows are called that these events refer to. One query for each table that rows of
+    these event tables can refer to, whether or not these do.
+    """
+    tracked = [model.pgh_tracked_model for model in models]
+    ids: dict[Any, set[Any]] = {
+        field.related_model: {0}
+        for model in (*tracked, type(obj))
+        for field in model._meta.fields
+        if field.related_model not in (None, type(obj))
+    }
+    for event in events:
+        values = event.pgh_diff or {name: [value] for name, value in event.pgh_data.items()}
+        # The row itself may be called by the model that it is about.
+        values = {"model_id": [event.pgh_data.get("model_id")], **values}
+        for field in apps.get_model(event.pgh_obj_model)._meta.fields:
+            if field.related_model in ids:
+                ids[field.related_model] |= {pk for pk in values.get(field.column, ()) if pk}
+    found = {(obj._meta.label, obj.pk): str(obj)}
+    for model, wanted in ids.items():
+        for pk, row in model._default_manager.in_bulk([*wanted]).items():
+            found[model._meta.label, pk] = str(row)
+    return found
+
+
+def _name(event: _Event, called: Names) -> str:
+    data = event.pgh_data
+    if "period" in data and "metric" in data:
+        period = data["period"]
+        return f"{data['metric']} {'at once' if period == 'concurrent' else f'per {period}'}"
+    model = called.get(("tenants_app.Model", data.get("model_id")), "")
+    return next((str(data[name]) for name in CALLED_BY if data.get(name)), model)
 
 
 def kind(label: str) -> str:
@@ -83,8 +181,8 @@ def kind(label: str) -> str:
     return str(apps.get_model(label)._meta.verbose_name)
 
 
-def field_changes(event: Event) -> tuple[FieldChange, ...]:
-    """What an event changed, field by field."""
+def field_changes(event: Event | _Event, called: Names | None = None) -> tuple[FieldChange, ...]:
+    """What an event changed, field by field; rows that are referred to by their names, if told."""
     if event.pgh_label == "update":
         pairs = {name: tuple(pair) for name, pair in (event.pgh_diff or {}).items()}
     else:
@@ -94,25 +192,30 @@ def field_changes(event: Event) -> tuple[FieldChange, ...]:
             for name, value in (event.pgh_data or {}).items()
             if value not in (None, "", [])
         }
-    names = _names_of_columns(event.pgh_obj_model)
+    columns = {field.column: field for field in apps.get_model(event.pgh_obj_model)._meta.fields}
     return tuple(
-        FieldChange(names.get(column, column), _text(before), _text(after))
-        for column, (before, after) in sorted(pairs.items())
+        _field_change(columns.get(column), column, pair, called or {})
+        for column, pair in sorted(pairs.items())
         if column not in UNTOLD
     )
 
 
-def _names_of_columns(label: str) -> dict[str, str]:
-    """A table's columns in words."""
-    fields = apps.get_model(label)._meta.fields
-    return {str(field.column): str(field.verbose_name) for field in fields}
+def _field_change(field: Any, column: str, pair: Sequence[Any], called: Names) -> FieldChange:
+    names = [_text(value) for value in pair]
+    if field and field.related_model:
+        label = field.related_model._meta.label
+        names = [called.get((label, pk), text) for pk, text in zip(pair, names, strict=True)]
+    before, after = names
+    return FieldChange(str(field.verbose_name) if field else column, before, after)
 
 
 def _text(value: Any) -> str | None:
     if value is None or value == "":
         return None
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     if isinstance(value, float):
-        # Decimals come out of JSON as floats.
+        # The page of all changes gets decimals out of JSON as floats.
         return f"{value:.10f}".rstrip("0").rstrip(".")
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 

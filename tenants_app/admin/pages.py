@@ -15,7 +15,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from tenants_app.admin import history
+from tenants_app.admin import history, reasons
 from tenants_app.admin.refusals import REFUSALS, in_words, sentence
 from tenants_app.admin.scope import HeldFields, HeldPages
 
@@ -125,9 +125,12 @@ class ConfigurationAdmin(Page):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Django's; what the database refuses, even at COMMIT, becomes an error of the form."""
+        """Django's; what the database refuses, even at COMMIT, becomes an error of the form. Why
+        it is saved goes into the audit trail.
+        """
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            with reasons.because(reasons.beside_save(request)):
+                return super().changeform_view(request, object_id, form_url, extra_context)
         except REFUSALS as error:
             request.refusal = sentence(error)  # type: ignore[attr-defined]
         return super().changeform_view(request, object_id, form_url, extra_context)
@@ -243,6 +246,7 @@ def confirmation(
     """The question before something that cannot be undone; its form posts `confirmed=yes` here.
 
     `sentences` say what will happen, `objects` to what; with `action` it is an action on a list.
+    A `form` asks for more, such as why.
     """
     objects: QuerySet[Any] | Sequence[Model] = context.pop("objects", ())
     return TemplateResponse(

@@ -1,0 +1,35 @@
+"""The statement that finds the newest changes of an object and of what refers to it. Text only;
+`history` runs it.
+"""
+
+from collections.abc import Sequence
+
+from django.db.models import Model
+
+# Each table gives its newest, by an index on the column; only then are rows compared with what they
+# were before, which costs a look back each.
+_OF_TABLE = """
+(SELECT '{label}' AS label, e.pgh_id, e.pgh_label, e.pgh_created_at, e.pgh_obj_id::text,
+    c.metadata, u.username, to_jsonb(e) AS after, to_jsonb(p) AS before
+FROM (SELECT * FROM "{table}" WHERE "{column}" = %(pk)s ORDER BY pgh_id DESC LIMIT %(most)s) e
+LEFT JOIN LATERAL (SELECT * FROM "{table}" x
+    WHERE x.pgh_obj_id = e.pgh_obj_id AND x.pgh_id < e.pgh_id
+    ORDER BY x.pgh_id DESC LIMIT 1) p ON e.pgh_label = 'update'
+LEFT JOIN pghistory_context c ON c.id = e.pgh_context_id
+LEFT JOIN auth_user u ON u.id::text = c.metadata ->> 'user')
+"""
+
+
+def newest(models: Sequence[type[Model]], obj: Model) -> str:
+    """For these event tables; `pk` and `most` are its parameters."""
+    tables = [
+        _OF_TABLE.format(
+            label=model.pgh_tracked_model._meta.label,  # type: ignore[attr-defined]
+            table=model._meta.db_table,
+            column=field.column,
+        )
+        for model in models
+        for field in model._meta.fields
+        if field.related_model is type(obj)
+    ]
+    return " UNION ALL ".join(tables) + " ORDER BY pgh_created_at DESC, pgh_id DESC LIMIT %(most)s"

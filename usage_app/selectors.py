@@ -3,15 +3,19 @@ frozen.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
 from django.db import connection
 
-from tenants_app.models import Tenant
+from tenants_app.models import Budget, Tenant
+from tenants_app.snapshots import limit_of
 from usage_app import rollups, usage_sql
+from usage_app.admission import Bucket
 from usage_app.figures import Figures, Span
-from usage_app.models import LedgerEntry, Price, Reservation, UsageWindow
+from usage_app.fills import Counters, Fill, fills_of
+from usage_app.models import LedgerEntry, Price, RateBucket, Reservation, UsageWindow
 from usage_app.reports import sql as report_sql
 from usage_app.reports.lines import Line
 from usage_app.reports.query import GROUPS, ReportQuery
@@ -89,6 +93,71 @@ def _lines(rows: Iterable[Sequence[Any]], groups: Sequence[str]) -> Iterator[Lin
 
 def _params(query: ReportQuery, tenant: Tenant | None) -> Mapping[str, Any]:
     return report_sql.params(query, tenant.pk if tenant else None, rollups.mark())
+
+
+def clock() -> datetime:
+    """The database's, by which windows begin and end."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    return now  # type: ignore[no-any-return]
+
+
+def counters(tenant: Tenant, now: datetime) -> Counters:
+    """What the tenant as a whole uses and holds at this moment. Two queries."""
+    own = UsageWindow.objects.for_tenant(tenant).filter(api_key=None)
+    windows = own.filter(starts_at__lte=now, ends_at__gt=now).values_list("period", *COUNTED)
+    buckets = RateBucket.objects.for_tenant(tenant).filter(api_key=None)
+    levels = buckets.values_list("metric", "id", "level_micro", "refilled_at")
+    return Counters(
+        now=now,
+        timezone=tenant.timezone,
+        windows={(None, period): row for period, *row in windows},
+        buckets={(None, metric): Bucket(*row) for metric, *row in levels},
+    )
+
+
+def fills(tenant: Tenant, counters: Counters) -> list[Fill]:
+    """How full the budgets of the tenant as a whole are. One query."""
+    rows = Budget.objects.for_tenant(tenant).filter(api_key=None)
+    limits = rows.values_list("metric", "period", "limit", "burst")
+    return list(fills_of("tenant", None, [limit_of(*row) for row in limits], counters))
+
+
+def fullest_keys(
+    tenant: Tenant, now: datetime, *, percent: int, most: int
+) -> list[tuple[int, str, Fill]]:
+    """The day and month budgets of the tenant's keys that are at least so full, the fullest first:
+    each with its key's id and name. One query.
+    """
+    params: dict[str, Any] = {"tenant_id": tenant.pk, "now": now, "percent": percent, "most": most}
+    with connection.cursor() as cursor:
+        cursor.execute(_FULLEST, params)
+        rows = cursor.fetchall()
+    found = []
+    for key_id, name, metric, period, limit, *row in rows:
+        windows = {(key_id, period): row}
+        counters = Counters(now, tenant.timezone, windows=windows, buckets={})
+        (fill,) = fills_of("key", key_id, [limit_of(metric, period, limit, None)], counters)
+        found.append((key_id, name, fill))
+    return found
+
+
+COUNTED = ("requests", "tokens", "cost", "held_requests", "held_tokens", "held_cost")
+_FULLEST = """
+SELECT key.id, key.name, b.metric, b.period, b."limit",
+    w.requests, w.tokens, w.cost, w.held_requests, w.held_tokens, w.held_cost
+FROM tenants_app_budget b
+JOIN tenants_app_apikey key ON key.id = b.api_key_id AND key.revoked_at IS NULL
+JOIN usage_app_usagewindow w ON w.tenant_id = b.tenant_id AND w.api_key_id = b.api_key_id
+    AND w.period = b.period AND w.starts_at <= %(now)s AND w.ends_at > %(now)s,
+LATERAL (SELECT CASE b.metric WHEN 'requests' THEN w.requests + w.held_requests
+    WHEN 'tokens' THEN w.tokens + w.held_tokens ELSE w.cost + w.held_cost END
+    / b."limit" AS share) fill
+WHERE b.tenant_id = %(tenant_id)s AND b.period IN ('day', 'month')
+    AND fill.share * 100 >= %(percent)s
+ORDER BY fill.share DESC, b.id LIMIT %(most)s
+"""
 
 
 def has_usage(tenant: Tenant) -> bool:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
@@ -18,7 +18,7 @@ from tenants_app.admin.pages import (
     WordedForm,
     display,
 )
-from tenants_app.models import LIMIT_MAX, ApiKey, Budget, ConfigurationVersion, Tenant
+from tenants_app.models import LIMIT_MAX, Budget, ConfigurationVersion
 
 # These two are plain fields of the tenant's form.
 PLAIN: Final = Q(
@@ -53,7 +53,9 @@ class BudgetRowForm(BudgetForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if not cleaned.get("DELETE") and self._is_plain(cleaned):
-            raise ValidationError("The tenant's daily and monthly tokens have fields of their own.")
+            raise ValidationError(
+                "The tenant's tokens per day and per month have fields of their own, above."
+            )
         return cleaned
 
     def _is_plain(self, cleaned: dict[str, Any]) -> bool:
@@ -74,26 +76,18 @@ class KeyBudgetFormSet(InlineFormSet):
 
 
 class TenantBudgetInline(TabularInline):
-    """A tenant's budgets but the two that are plain fields."""
+    """The budgets of a tenant as a whole, but the two that are plain fields: a few at most. Those
+    of its keys are on the keys' pages.
+    """
 
     model = Budget
     form = BudgetRowForm
-    fields = ("api_key", "metric", "period", "limit", "burst")
+    fields = ("metric", "period", "limit", "burst")
     extra = 0
-    verbose_name_plural = "Other budgets"
+    verbose_name_plural = "Other budgets of the whole tenant"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
-        return super().get_queryset(request).exclude(PLAIN)
-
-    def get_formset(self, request: HttpRequest, obj: Model | None = None, **kwargs: Any) -> Any:
-        formset = super().get_formset(request, obj, **kwargs)
-        field: Any = formset.form.base_fields.get("api_key")
-        if field is not None:
-            own = ApiKey.objects.filter(tenant=obj if isinstance(obj, Tenant) else None)
-            field.queryset = own
-            # One query for all rows instead of one for each.
-            field.choices = [("", "The whole tenant"), *((key.pk, str(key)) for key in own)]
-        return formset
+        return super().get_queryset(request).filter(api_key=None).exclude(PLAIN)
 
 
 class KeyBudgetInline(TabularInline):

@@ -16,10 +16,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -27,7 +24,6 @@ from tenants_app import keys
 from tenants_app.admin.budgets import KeyBudgetInline
 from tenants_app.admin.pages import (
     ConfigurationAdmin,
-    ReadOnlyInline,
     WordedForm,
     action,
     confirmation,
@@ -125,26 +121,6 @@ class KeyColumns:
     def last_used(self, key: ApiKey) -> str:
         use = getattr(key, "use", None)
         return f"{use.last_used_at:%Y-%m-%d %H:%M}" if use else "never"
-
-
-class TenantKeyInline(KeyColumns, ReadOnlyInline):
-    """A tenant's keys on its page."""
-
-    model = ApiKey
-    fields = ("linked", "shown", "state", "scope_list", "expires_at", "last_used")
-    readonly_fields = fields
-    verbose_name_plural = "API keys"
-    hide_title = True
-    per_page = 20
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
-        return super().get_queryset(request).select_related("use", "tenant")
-
-    @display(description="Name")
-    def linked(self, key: ApiKey) -> SafeString:
-        url = reverse("admin:tenants_app_apikey_change", args=[key.pk])
-        classes = "text-primary-600 dark:text-primary-500"
-        return format_html('<a class="{}" href="{}">{}</a>', classes, url, key.name)
 
 
 @admin.register(ApiKey)

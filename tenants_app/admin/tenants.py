@@ -4,9 +4,7 @@ What it must not change because the books depend on it is added by gateway_proje
 """
 
 from typing import Any
-from zoneinfo import available_timezones
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Count, Q, QuerySet
@@ -15,116 +13,33 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelect2Widget
 
 from tenants_app.admin.budgets import TenantBudgetInline
-from tenants_app.admin.keys import TenantKeyInline
 from tenants_app.admin.pages import (
     ConfigurationAdmin,
-    InlineFormSet,
     TabularInline,
-    WordedForm,
     action,
     confirmation,
     display,
 )
-from tenants_app.models import LIMIT_MAX, Budget, Tenant, TenantFallback, TenantHost
+from tenants_app.admin.reasons import ReasonForm, because
+from tenants_app.admin.tenant_forms import (
+    TOKEN_BUDGETS,
+    FallbackFormSet,
+    TenantForm,
+    set_token_budget,
+    token_budgets,
+)
+from tenants_app.models import Tenant, TenantFallback, TenantHost
 
-# The two plain fields, and the period of each.
-TOKEN_BUDGETS = {"daily_tokens": Budget.Period.DAY, "monthly_tokens": Budget.Period.MONTH}
-
-
-def token_field(period: str) -> forms.IntegerField:
-    """The field of a token budget."""
-    return forms.IntegerField(
-        required=False,
-        min_value=1,
-        max_value=int(LIMIT_MAX),
-        widget=UnfoldAdminIntegerFieldWidget,
-        label=f"Tokens per {period}",
-        help_text=f"Of the whole tenant, in one {period} of its time zone. Empty: unlimited.",
-    )
-
-
-class TenantForm(WordedForm):
-    """A tenant, with its daily and monthly token budgets as two plain fields."""
-
-    daily_tokens = token_field("day")
-    monthly_tokens = token_field("month")
-    timezone = forms.ChoiceField(
-        choices=[(name, name) for name in sorted(available_timezones())],
-        initial="UTC",
-        widget=UnfoldAdminSelect2Widget,
-        label="Time zone",
-        help_text="Its days and months begin here. It cannot be changed after the first request.",
-    )
-
-    class Meta:
-        model = Tenant
-        fields = "__all__"
-        help_texts = {
-            "name": "For people.",
-            "slug": "Its name in x-tenant-id and in logs: small letters, digits, - and _.",
-            "timezone": "Its days and months begin here; frozen since its first request.",
-            "status": "A suspended tenant's requests are refused from the next one on.",
-            "cost_center": "Written on every ledger entry.",
-            "default_model": "For requests that name no model.",
-            "default_upstream": "For models without a route. Empty: the shared default.",
-            "allow_list_enabled": "On: only the allowed models. Off: every model.",
-            "session_memory": "Off: no text of a conversation is stored.",
-            "session_retention_days": "Messages older than this are deleted.",
-            "max_messages_per_session": "The oldest beyond this are deleted.",
-            "context_messages": "How many earlier messages the model is sent. 0: none.",
-            "context_tokens": "And how many tokens of them, estimated; less where the model's"
-            " window is smaller.",
-        }
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk:
-            self.initial.update(token_budgets(self.instance))
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        model = cleaned.get("default_model")
-        allowed: Any = cleaned.get("allowed_models")
-        limited = cleaned.get("allow_list_enabled") and model and allowed is not None
-        if limited and model not in allowed:
-            self.add_error("default_model", "It is not among the allowed models: add it there.")
-        return cleaned
-
-
-def token_budgets(tenant: Tenant) -> dict[str, int]:
-    """The limits of the plain fields that are set, by field."""
-    rows = Budget.objects.for_tenant(tenant).filter(api_key=None, metric=Budget.Metric.TOKENS)
-    limits = dict(rows.values_list("period", "limit"))
-    return {name: int(limits[period]) for name, period in TOKEN_BUDGETS.items() if period in limits}
-
-
-def set_token_budget(tenant: Tenant, period: str, limit: int | None) -> None:
-    """Make, change or (None) delete the tenant's token budget of a day or a month."""
-    scope: dict[str, Any] = {"api_key": None, "metric": Budget.Metric.TOKENS, "period": period}
-    if limit is None:
-        Budget.objects.for_tenant(tenant).filter(**scope).delete()
-    else:
-        Budget.objects.update_or_create(tenant=tenant, **scope, defaults={"limit": limit})
-
-
-class FallbackFormSet(InlineFormSet):
-    """The fallback chain; whatever numbers the form sends, they become 1, 2, 3."""
-
-    def clean(self) -> None:
-        kept = [
-            form
-            for form in self.forms
-            if form.is_valid() and form.cleaned_data and not form.cleaned_data.get("DELETE")
-        ]
-        kept.sort(key=lambda form: form.cleaned_data.get("position") or 0)
-        for place, form in enumerate(kept, start=1):
-            form.cleaned_data["position"] = form.instance.position = place
-            if form.initial.get("position") != place and "position" not in form.changed_data:
-                form.changed_data.append("position")
-        super().clean()
+SUSPENDING = (
+    (
+        "From the next request on, all its requests are refused with 403 tenant_suspended; streams"
+        " that are open go on to their end."
+    ),
+    "Keys, budgets and books stay as they are, and it can be resumed at any time.",
+)
+RESUMING = ("From the next request on, its requests are answered again, within its budgets.",)
 
 
 class FallbackInline(TabularInline):
@@ -180,12 +95,19 @@ class TenantAdmin(ConfigurationAdmin):
     search_fields = ("slug", "name", "cost_center", "hosts__host")
     search_help_text = "Slug, name, cost centre or host"
     autocomplete_fields = ("default_model", "default_upstream", "allowed_models")
-    inlines = (FallbackInline, TenantBudgetInline, HostInline, TenantKeyInline)
+    inlines = (TenantBudgetInline, FallbackInline, HostInline)
     actions = ("suspend_selected", "resume_selected")
     actions_detail: tuple[str, ...] = ("issue_key", "suspend", "resume")
     fieldsets = (
-        (None, {"fields": (("slug", "name"), ("status", "timezone"), "cost_center")}),
-        ("Token budgets", {"fields": (("daily_tokens", "monthly_tokens"),)}),
+        (None, {"fields": (("slug", "name"), ("timezone", "cost_center"))}),
+        (
+            "Token budgets",
+            {
+                "description": "A request that no longer fits is refused with 429 budget_exceeded"
+                " until the day or month is over. A change counts from the next request on.",
+                "fields": (("daily_tokens", "monthly_tokens"),),
+            },
+        ),
         (
             "Models",
             {
@@ -295,19 +217,25 @@ class TenantAdmin(ConfigurationAdmin):
         if tenant is None:
             messages.error(request, "There is no such tenant.")
             return redirect(self.url_of("changelist"))
-        if request.POST.get("confirmed") != "yes":
-            return self._ask(request, [tenant], status)
-        self._set(request, [tenant], status)
-        return redirect(self.url_of("change", tenant.pk))
+        return self._set_or_ask(request, [tenant], status) or redirect(
+            self.url_of("change", tenant.pk)
+        )
 
     def _several(
         self, request: HttpRequest, queryset: QuerySet[Tenant], status: Tenant.Status
     ) -> HttpResponse | None:
-        chosen = list(queryset)
-        if request.POST.get("confirmed") != "yes":
-            name = "suspend" if status == Tenant.Status.SUSPENDED else "resume"
-            return self._ask(request, chosen, status, action=f"{name}_selected")
-        self._set(request, chosen, status)
+        name = "suspend" if status == Tenant.Status.SUSPENDED else "resume"
+        return self._set_or_ask(request, list(queryset), status, action=f"{name}_selected")
+
+    def _set_or_ask(
+        self, request: HttpRequest, chosen: list[Tenant], status: Tenant.Status, **context: Any
+    ) -> HttpResponse | None:
+        """Ask why, until it is said; then do it."""
+        form = ReasonForm(request.POST if request.POST.get("confirmed") == "yes" else None)
+        if not form.is_valid():
+            return self._ask(request, chosen, status, form=form, **context)
+        with because(form.cleaned_data["reason"]):
+            self._set(request, chosen, status)
         return None
 
     def _ask(
@@ -320,12 +248,7 @@ class TenantAdmin(ConfigurationAdmin):
             request,
             title=f"{verb} {chosen[0] if len(chosen) == 1 else 'tenants'}",
             button=verb,
-            sentences=[
-                "Requests are refused with tenant_suspended from the next one on; streams that are"
-                " open go on to their end."
-                if suspend
-                else "Requests are answered again from the next one on."
-            ],
+            sentences=SUSPENDING if suspend else RESUMING,
             confirmed="yes",
             objects=chosen,
             checkbox=ACTION_CHECKBOX_NAME,

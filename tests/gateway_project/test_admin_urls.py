@@ -37,6 +37,7 @@ MORE = {
     "tenants_app_apikey_rotate": "OT",
     "tenants_app_tenant_credit": "F",
     "tenants_app_tenant_issue_key": "OT",
+    "tenants_app_tenant_live": "OFAT",
     "tenants_app_tenant_reprice": "F",
     "tenants_app_tenant_resume": "O",
     "tenants_app_tenant_suspend": "O",

@@ -12,3 +12,4 @@ class GatewayProjectConfig(AppConfig):
     def ready(self) -> None:
         """Without it a task sent from the web would go to Celery's default broker."""
         from gateway_project import celery  # noqa: F401
+        from gateway_project.login import checks  # noqa: F401

@@ -1,5 +1,5 @@
 """The tables of the composition root, for Django, which looks for them under this name."""
 
-from gateway_project.login.models import LoginThrottle
+from gateway_project.login.models import LoginThrottle, OidcIdentity
 
-__all__ = ["LoginThrottle"]
+__all__ = ["LoginThrottle", "OidcIdentity"]

@@ -40,6 +40,14 @@ def database(url: str) -> dict[str, Any]:
     return parsed | {"ATOMIC_REQUESTS": False, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
+def group_map(given: Any) -> dict[str, tuple[str, ...]]:
+    """What each group of the provider comes to; one name may stand without its list."""
+    if not isinstance(given, dict):
+        raise ImproperlyConfigured('Groups are mapped as in {"group": ["name"]}.')
+    listed = {group: [to] if isinstance(to, str) else to for group, to in given.items()}
+    return {group: tuple(map(str, names)) for group, names in listed.items()}
+
+
 # Where it runs
 DEBUG = env.bool("DEBUG", default=False)
 TOLLGATE_HOME = Path(env.str("TOLLGATE_HOME", default=str(BASE_DIR / "var"))).absolute()
@@ -169,6 +177,15 @@ LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = admin_menu.UNFOLD
 
 # Who comes in, and for how long
+OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", default="")
+OIDC_CLIENT_SECRET = env.str("OIDC_CLIENT_SECRET", default="")
+OIDC_ONLY = env.bool("OIDC_ONLY", default=False)
+OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
+OIDC_SCOPES = env.str("OIDC_SCOPES", default="openid profile email")
+OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", default="groups")
+OIDC_ROLES = group_map(env.json("OIDC_ROLES", default={}))
+OIDC_TENANTS = group_map(env.json("OIDC_TENANTS", default={}))
 SESSION_IDLE_SECONDS = 60 * env.int("SESSION_IDLE_MINUTES", default=120)
 # The absolute lifetime, which gateway_project/login/sessions.py keeps to as well.
 SESSION_COOKIE_AGE = 3600 * env.int("SESSION_HOURS", default=12)

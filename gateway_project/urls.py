@@ -4,11 +4,14 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from gateway_project import views
+from gateway_project.login import views as login
 from usage_app.views_admin import usage_report
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.index, name="index"),
     path("admin/usage/", usage_report, name="usage_report"),
+    path("admin/login/oidc/", login.begin, name="oidc_login"),
+    path("admin/login/oidc/callback/", login.callback, name="oidc_callback"),
     path("admin/", admin.site.urls),
     path("ready", views.ReadyView.as_view(), name="ready"),
     path("", include("chat_app.urls")),

@@ -14,7 +14,10 @@ from gateway_project.embedded.postgres import Postgres
 # A developer's .env and exported variables must not change what the tests see.
 os.environ["TOLLGATE_ENV_FILE"] = os.devnull
 for _name in list(os.environ):
-    if _name.startswith(("OPENAI_", "CLOUDFLARE_")) or _name in ("MODEL_ID", "FALLBACK_MODEL_ID"):
+    if _name.startswith(("OPENAI_", "CLOUDFLARE_", "OIDC_")) or _name in (
+        "MODEL_ID",
+        "FALLBACK_MODEL_ID",
+    ):
         del os.environ[_name]
 
 RUN_FOLDER = Path(

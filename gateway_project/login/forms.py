@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from gateway_project.login import throttle
+from gateway_project.login import oidc, throttle
 
 if TYPE_CHECKING:
     from django.contrib.admin.forms import AdminAuthenticationForm as AuthenticationForm
@@ -42,6 +43,27 @@ class LoginForm(AuthenticationForm):
         # The middleware of sessions sets the cookie, as only it has the answer.
         self.request.known_browser = throttle.browser_cookie(user)  # type: ignore[attr-defined]
         return self.cleaned_data
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        """Staff only, and where passwords are for emergencies, superusers only."""
+        super().confirm_login_allowed(user)
+        if self.for_emergencies and not user.is_superuser:
+            raise ValidationError(f"Log in with {settings.OIDC_NAME}.", code="password_login_off")
+
+    @property
+    def provider(self) -> str:
+        """What its button says, where there is another way in."""
+        return settings.OIDC_NAME if oidc.is_on() else ""
+
+    @property
+    def for_emergencies(self) -> bool:
+        """Whether passwords are for superusers only."""
+        return oidc.is_on() and settings.OIDC_ONLY
+
+    @property
+    def leads_to(self) -> str:
+        """The page that the login was asked for."""
+        return self.request.GET.get("next", "") if self.request else ""
 
 
 def in_words(seconds: int) -> str:

@@ -1,5 +1,9 @@
-"""What is remembered of logins: who has tried too often. `throttle` writes it."""
+"""What is remembered of logins: who has tried too often, and whom a provider of OIDC has named.
 
+`throttle` and `accounts` write it.
+"""
+
+from django.conf import settings
 from django.db import models
 
 
@@ -28,3 +32,31 @@ class LoginThrottle(models.Model):
 
     def __str__(self) -> str:
         return f"{self.KINDS.get(self.kind, self.kind)} {self.subject}"
+
+
+class OidcIdentity(models.Model):
+    """Whom an issuer calls by this subject: what an account of OIDC is found by."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="oidc_identities"
+    )
+    issuer = models.CharField(max_length=500)
+    subject = models.CharField(max_length=255)
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["issuer", "subject"]
+        verbose_name = "OIDC identity"
+        verbose_name_plural = "OIDC identities"
+        constraints = [
+            models.UniqueConstraint(
+                name="oidc_subject_is_one_account", fields=["issuer", "subject"]
+            ),
+            models.CheckConstraint(
+                name="oidc_identity_names_somebody",
+                condition=~models.Q(issuer="") & ~models.Q(subject=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} of {self.issuer}"

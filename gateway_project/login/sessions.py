@@ -70,6 +70,9 @@ def _is_staff(session: SessionBase) -> bool:
 
 
 def _remember(session: SessionBase, at: float, *, fresh: bool) -> None:
+    if fresh:
+        # A login by OIDC that is under way is kept for minutes only.
+        session.set_expiry(None)
     if fresh or SINCE not in session:
         session[SINCE] = at
     if at - session.get(SEEN, 0) >= settings.SESSION_IDLE_SECONDS * GRAIN:

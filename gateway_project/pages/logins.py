@@ -12,6 +12,8 @@ from gateway_project.login.forms import in_words
 from gateway_project.login.models import LoginThrottle
 from tenants_app.admin.pages import ReadOnlyAdmin, display
 
+admin.site.login_template = "gateway_project/login.html"
+
 
 class Seconds(Func):
     """A span of time in seconds."""

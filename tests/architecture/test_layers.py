@@ -52,6 +52,7 @@ PURE = (
     "tenants_app/key_files.py",
     "tenants_app/tenant_files.py",
     "tenants_app/tenant_state.py",
+    "gateway_project/login/tokens.py",
 )
 IMPURE = {"aiohttp", "celery", "django", "httpx", "psycopg", "requests", "rest_framework"}
 

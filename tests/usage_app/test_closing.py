@@ -66,6 +66,10 @@ def refusal(tenant: Tenant, month: date = MARCH) -> str:
 
 def test_statement_tells_the_month(acme: Tenant) -> None:
     Margin.objects.create(tenant=acme, valid_from=date(2026, 3, 20), percent=Decimal("12.5"))
+    Margin.objects.create(tenant=acme, valid_from=date(2026, 2, 1), percent=0)
+    globex = make_tenant("globex")
+    Margin.objects.create(tenant=globex, valid_from=date(2026, 3, 25), percent=50)
+    Margin.objects.create(tenant=globex, valid_from=date(2026, 3, 10), percent=50)
     charge(acme, created_at=IN_MARCH, cost=Decimal("1.005"), cost_center="R&D")
     charge(acme, created_at=IN_MARCH, cost=Decimal(1), api_key=make_key(acme).key)
     entry = charge(acme, created_at=IN_MARCH + timedelta(days=6), cost=Decimal(2))
@@ -73,7 +77,7 @@ def test_statement_tells_the_month(acme: Tenant) -> None:
     charge(acme, created_at=IN_MARCH, model="new", usage_source="estimated")
     make_credit(acme, created_at=IN_MARCH, credit=Decimal("-0.125"))
     charge(acme, created_at=IN_MARCH + timedelta(days=30), cost=Decimal(9))
-    charge(make_tenant("globex"), created_at=IN_MARCH, cost=Decimal(9))
+    charge(globex, created_at=IN_MARCH, cost=Decimal(9))
 
     statement = closed(acme)
 

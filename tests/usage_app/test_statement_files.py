@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,18 @@ def test_lines_are_told_for_spreadsheets(acme: Tenant) -> None:
         ('R&D "x", y', "demo-echo", "0.0000000001000000", "0.00"),
         ("", "TOTAL", "3.6975000001000000", "3.70"),
     ]
+
+
+def test_no_text_of_a_line_is_a_formula() -> None:
+    tenant = make_tenant("acme")
+    for sign in "=+-@\t\r":
+        text = f"{sign}m\r=1"
+        charge(tenant, created_at=IN_MARCH, cost=1, model=text, cost_center=text)
+    rollups.roll_up_new(margin=timedelta(0))
+    told = statement_files.lines_csv(closing.close(tenant, MARCH, by="finance"))
+    rows = list(csv.DictReader(StringIO(told, newline="")))[:-1]
+    for name in ("cost_center", "model"):
+        assert sorted(row[name] for row in rows) == sorted(f"'{sign}m\r=1" for sign in "=+-@\t\r")
 
 
 def test_pages_of_an_export_are_one_file(

@@ -43,8 +43,9 @@ def document(statement: Statement) -> bytes:
 
 def lines_csv(statement: Statement) -> str:
     """The lines for a spreadsheet, and their total."""
-    buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    buffer = _Lines()
+    # Python quotes a carriage return only if its lines end with one.
+    writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(
         (
             *("tenant", "month", "cost_center", "model", *_LINE_COUNTS),
@@ -63,6 +64,14 @@ def lines_csv(statement: Statement) -> str:
     blank = [""] * len(_LINE_COUNTS)
     writer.writerow((*whose, "", "TOTAL", *blank, *sums, total, statement.currency))
     return buffer.getvalue()
+
+
+class _Lines(StringIO):
+    """CSV whose lines end with a newline alone."""
+
+    def write(self, text: str) -> int:
+        """One line, as a writer hands it over."""
+        return super().write(text.removesuffix("\r\n") + "\n")
 
 
 def entries_left(statement: Statement) -> int:

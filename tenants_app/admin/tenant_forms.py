@@ -53,6 +53,7 @@ class TenantForm(WordedForm):
     class Meta:
         model = Tenant
         fields = "__all__"
+        labels = {"timezone": "Time zone", "cost_center": "Cost centre"}
         error_messages = {
             "slug": {
                 "invalid": "Use small letters, digits, - and _ only, and begin with a letter or"

@@ -11,12 +11,20 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from chat_app.errors import ModelNotAllowed, ModelUnknown
 from gateway_project import roles
+from tenants_app.errors import ServiceUnavailable, TollgateError
 from tenants_app.models import ApiKey, Tenant, TenantFallback, TenantHost
 from tests.admin_site import form_of, logged_in, make_staff, make_world, text_of, url_of
+from tests.architecture.sources import ROOT
+from tests.chat_app.contract import house
 from tests.factories import make_budget, make_key, make_model, make_route, make_tenant
+from tests.live import Server
+from tests.loopback import Loopback
 from tests.usage_app.entries import make_entry, make_window
 from usage_app import rollups
+from usage_app.admin.refusal_words import WORDS
+from usage_app.errors import BudgetExceeded, ModelUnpriced, RateLimited
 from usage_app.models import RefusalCount
 
 pytestmark = pytest.mark.django_db
@@ -288,3 +296,28 @@ def test_changes_tell_who_what_and_why_by_name() -> None:
     (changed,) = (one for one in changes if one.verb == "changed")
     told = [(field.name, field.before, field.after) for field in changed.fields]
     assert told == [("default model", None, "gpt")]
+
+
+def test_every_refusal_has_words_and_its_status() -> None:
+    lines = (ROOT / "docs/reference/errors.md").read_text().splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("| `")]
+    statuses = {row[1].strip(" `"): int(row[2]) for row in rows}
+    counted: list[type[TollgateError]] = [
+        RateLimited, BudgetExceeded, ModelUnpriced, ModelNotAllowed, ModelUnknown,
+        ServiceUnavailable,
+    ]  # fmt: skip
+    codes = {error.default_code for error in counted}
+    assert {code: words.status for code, words in WORDS.items()} == {
+        code: statuses[code] for code in codes
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.xdist_group("live")
+def test_suspension_counts_from_the_next_request_on(live: Server, loopback: Loopback) -> None:
+    acme, client = house(loopback), logged_in(superuser=True)
+    assert live.chat(acme.key).status_code == 200
+    for action, status in (("suspend", 403), ("resume", 200)):
+        url = reverse(f"admin:tenants_app_tenant_{action}", args=[acme.tenant.pk])
+        client.post(url, {"confirmed": "yes", "reason": "to see what happens"})
+        assert live.chat(acme.key).status_code == status

@@ -1,5 +1,6 @@
 """What each code means by which a request is refused before a model is asked, and what to do about
-it. docs/reference/errors.md has all codes.
+it. docs/reference/errors.md has all codes; what is refused before the key is known, or because the
+tenant is suspended, is not counted.
 """
 
 from dataclasses import dataclass
@@ -48,12 +49,6 @@ WORDS: Final = {
         "No upstream serves the model, or none was named and the tenant has no default model.",
         "Give the model a route, choose a default model, or correct the name that the app sends.",
         "models",
-    ),
-    "tenant_suspended": Words(
-        403,
-        "The tenant was suspended.",
-        "Resume it when the reason for it is gone.",
-        "",
     ),
     "service_unavailable": Words(
         503,

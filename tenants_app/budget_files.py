@@ -91,7 +91,7 @@ def read_budgets(
     found: dict[Scope, Allowance] = {}
     for path, item in items:
         one = Reader(item, path, reader.findings, ("metric", "period", "limit", "burst"))
-        scope, allowance = _budget(one)
+        scope, allowance = read_budget(one)
         if scope is None:
             continue
         if scope in found:
@@ -117,7 +117,7 @@ def shown_limit(metric: str, limit: Decimal) -> int | str:
     return f"{limit.normalize():f}" if metric == "cost" else int(limit)
 
 
-def _budget(one: Reader) -> tuple[Scope | None, Allowance | None]:
+def read_budget(one: Reader) -> tuple[Scope | None, Allowance | None]:
     if not one.is_object:
         return None, None
     metric = one.require("metric", one_of("requests", "tokens", "cost"))

@@ -128,8 +128,8 @@ def parse(data: bytes) -> Parsed:
     if isinstance(value, list):
         places = [(f"[{position}]", item) for position, item in enumerate(value)]
     readers = [Reader(item, path, findings, NAMES) for path, item in places if item is not NOTHING]
-    tenants = [_tenant(reader) for reader in readers if reader.is_object]
-    _refuse_repetitions(tenants, findings)
+    tenants = [read_tenant(reader) for reader in readers if reader.is_object]
+    refuse_repetitions(tenants, findings)
     return Parsed(
         () if findings.problems else tuple(tenants),
         tuple(findings.problems),
@@ -144,7 +144,8 @@ def allow_list_problem(chat: str | None, *, is_on: object, allowed: Iterable[str
     return "lacks aiModels.chat: add it here, or set featureFlags.modelAllowList to false"
 
 
-def _tenant(reader: Reader) -> TenantFile:
+def read_tenant(reader: Reader) -> TenantFile:
+    """One tenant as an object tells it; what is wrong goes to the reader's findings."""
     models = reader.inner("aiModels", ("chat", "fallback"))
     flags = reader.inner("featureFlags", ("modelAllowList",))
     gateway = _gateway(reader)
@@ -203,7 +204,7 @@ def _gateway(reader: Reader) -> Gateway | None:
     return Gateway(str(ids[0]), str(ids[1]))
 
 
-def _refuse_repetitions(tenants: Iterable[TenantFile], findings: Findings) -> None:
+def refuse_repetitions(tenants: Iterable[TenantFile], findings: Findings) -> None:
     """Tenants, hosts and keys are there once in a file, whatever the database has."""
     seen: dict[tuple[str, object], str] = {}
 

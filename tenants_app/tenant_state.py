@@ -146,7 +146,7 @@ def _facts(state: TenantState) -> Iterator[tuple[tuple[str, object], str]]:
         if value is not None:
             yield (name, None), _shown(value)
     for scope, one in sorted(state.budgets.items()):
-        yield (NAMED.get(scope, "budgets"), scope), _shown_budget(scope, one)
+        yield (NAMED.get(scope, "budgets"), scope), shown_budget(scope, one)
     for name, items in (("allowedModels", state.allowed), ("allowedHosts", state.hosts)):
         yield from (((name, item), item) for item in sorted(items))
     for model, gateway in sorted(state.routes):
@@ -172,7 +172,7 @@ def _shown(value: object) -> str:
     return str(value) or '""'
 
 
-def _shown_budget(scope: Scope, one: Allowance) -> str:
+def shown_budget(scope: Scope, one: Allowance) -> str:
     metric, period = scope
     how = "at the same time" if period == "concurrent" else f"per {period}"
     burst = "" if one.burst is None else f", burst {one.burst}"
@@ -183,5 +183,5 @@ def _shown_key(key: KeyState) -> str:
     parts = [f"{key.name} ({key.prefix}…)", " ".join(key.scopes) or "no scopes"]
     if key.expires_at is not None:
         parts.append(f"expires {key.expires_at.isoformat()}")
-    parts += [_shown_budget(scope, one) for scope, one in sorted(key.budgets.items())]
+    parts += [shown_budget(scope, one) for scope, one in sorted(key.budgets.items())]
     return ", ".join(parts)

@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
+from tenants_app.admin.bulk import BudgetTable
 from tenants_app.admin.pages import (
-    ConfigurationAdmin,
     InlineFormSet,
     PlainDecimalField,
     ReadOnlyAdmin,
@@ -103,7 +103,7 @@ class KeyBudgetInline(TabularInline):
 
 
 @admin.register(Budget)
-class BudgetAdmin(ConfigurationAdmin):
+class BudgetAdmin(BudgetTable):
     """Every budget of every tenant."""
 
     tenant_path = "tenant"

@@ -15,8 +15,8 @@ from django.urls import reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from tenants_app.admin.budgets import TenantBudgetInline
+from tenants_app.admin.bulk import TenantTable
 from tenants_app.admin.pages import (
-    ConfigurationAdmin,
     TabularInline,
     action,
     confirmation,
@@ -68,7 +68,7 @@ class HostInline(TabularInline):
 
 
 @admin.register(Tenant)
-class TenantAdmin(ConfigurationAdmin):
+class TenantAdmin(TenantTable):
     """Who is charged, and for what may be asked."""
 
     tenant_path = "pk"

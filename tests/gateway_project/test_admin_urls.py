@@ -35,7 +35,11 @@ MORE = {
     "tenants_app_apikey_issue": "OT",
     "tenants_app_apikey_revoke": "OT",
     "tenants_app_apikey_rotate": "OT",
+    "tenants_app_budget_export_csv": "OFAT",
+    "tenants_app_budget_import_csv": "O",
     "tenants_app_tenant_credit": "F",
+    "tenants_app_tenant_export_csv": "OFAT",
+    "tenants_app_tenant_import_csv": "O",
     "tenants_app_tenant_issue_key": "OT",
     "tenants_app_tenant_live": "OFAT",
     "tenants_app_tenant_reprice": "F",
@@ -66,7 +70,10 @@ NOT_IN_BULK = {
 # The same for all of the staff, and what they see there depends on their rights.
 OPEN = {"index", "search", "jsi18n", "password_change", "password_change_done"}
 # Asked below, each in its own way.
-OTHERS = {"app_list", "autocomplete", "login", "logout", "view_on_site"}
+OTHERS = {
+    *("app_list", "autocomplete", "login", "logout", "oidc_callback", "oidc_login"),
+    "view_on_site",
+}
 
 
 def test_every_address_is_in_a_table() -> None:

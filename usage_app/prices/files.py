@@ -4,22 +4,21 @@ PURE: it knows neither the price book nor which models there are.
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Final
 
+from tenants_app import strict_csv
+from tenants_app.strict_csv import Columns
 from tenants_app.strict_json import Finding, Findings
 from usage_app.pricing import per_token_units
 
 FIGURES: Final = ("input", "cached_input", "cache_write", "output")
 OPTIONAL: Final = frozenset({"cached_input", "cache_write"})
-COLUMNS: Final = ("model", "valid_from", *FIGURES)
-LINES_MAX: Final = 100_000
+COLUMNS: Final = Columns(("model", "valid_from", *FIGURES), OPTIONAL)
 _YEARS: Final = range(2000, 2200)
 
 _amount = re.compile(r"[0-9]{1,10}(\.[0-9]{1,20})?").fullmatch
@@ -61,66 +60,10 @@ def parse(content: bytes) -> PriceFile:
 
 
 def _rows(content: bytes, found: Findings) -> list[PriceRow]:
-    try:
-        lines = content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        lines = ["\0"]
-    # UTF-16 can be read as UTF-8, with a NUL beside each letter.
-    if any("\0" in line for line in lines):
-        found.problem("", "The file is not UTF-8: save it as CSV UTF-8.")
-        return []
-    if len(lines) > LINES_MAX:
-        found.problem("", f"The file has more than {LINES_MAX:,} lines: split it.")
-        return []
-    records = _records(lines, found)
-    _, header = next(records, (0, []))
-    if not _is_header(header, found):
-        return []
-    rows = []
-    for line, cells in records:
-        if len(cells) != len(header):
-            text = f"has {len(cells)} cells, and the first line names {len(header)} columns"
-            found.problem(f"line {line}", text)
-        elif (row := _row(line, dict(zip(header, cells, strict=True)), found)) is not None:
-            rows.append(row)
+    records = strict_csv.read(content, COLUMNS, found)
+    rows = [row for line, cells in records if (row := _row(line, cells, found)) is not None]
     _refuse_repetitions(rows, found)
-    if not rows and not found.problems:
-        found.problem("", "The file has no lines below its columns.")
     return rows
-
-
-def _records(lines: list[str], found: Findings) -> Iterator[tuple[int, list[str]]]:
-    """The cells of each line that has any, with its number."""
-    for line, text in enumerate(lines, start=1):
-        if not text.strip() or text.startswith("#"):
-            continue
-        try:
-            # Each line by itself: no cell of a price list has lines of its own.
-            (cells,) = csv.reader([text], strict=True)
-        except csv.Error as error:
-            found.problem(f"line {line}", f"is no CSV: {error}")
-            continue
-        yield line, [cell.strip() for cell in cells]
-
-
-def _is_header(header: list[str], found: Findings) -> bool:
-    expected = ", ".join(COLUMNS)
-    if len(header) == 1 and (header[0].count(";") or header[0].count("\t")):
-        text = "they are split by semicolons or tabs: save the file with commas between its cells"
-        found.problem("columns", text)
-        return False
-    for name in header[: 2 * len(COLUMNS)]:
-        if name not in COLUMNS:
-            close = get_close_matches(name, COLUMNS, 1)
-            hint = f"; did you mean {close[0]}?" if close else f"; the columns are {expected}"
-            found.problem("columns", f"{name or 'an empty one'} is unknown{hint}")
-    if len(set(header)) != len(header):
-        found.problem("columns", "one is there twice")
-    missing = [name for name in COLUMNS if name not in header and name not in OPTIONAL]
-    if missing and not found.problems:
-        text = f"{', '.join(missing)} missing: the first line names {expected}, split by commas"
-        found.problem("columns", text)
-    return not found.problems
 
 
 def _row(line: int, cells: Mapping[str, str], found: Findings) -> PriceRow | None:

@@ -158,7 +158,8 @@ def following(client: Client, url: str) -> Iterator[Any]:
         response = client.get(url)
         yield response
         url = response.headers.get("Location", "")
-        if not url.startswith("/"):
+        # That there is no such row is told on the front page, over and over.
+        if not url.startswith("/") or url == reverse("admin:index"):
             return
 
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
-from tenants_app.admin.pages import ModelAdmin, StackedInline
+from tenants_app.admin.pages import ModelAdmin, StackedInline, WordedForm
 from tenants_app.models import StaffScope
 
 if TYPE_CHECKING:
@@ -56,15 +56,26 @@ class Grants:
         return field
 
 
+class ScopeForm(WordedForm):
+    """Which tenants somebody is held to."""
+
+    class Meta:
+        model = StaffScope
+        fields = ("tenants",)
+        help_texts = {
+            "tenants": "This user sees these and no others. None chosen: sees nothing. To show all"
+            " again, delete this box."
+        }
+
+
 class ScopeInline(StackedInline):
     """The tenants that somebody is held to."""
 
     model = StaffScope
-    fields = ("tenants",)
+    form = ScopeForm
     autocomplete_fields = ("tenants",)
     extra = 0
-    verbose_name = "tenants that are seen"
-    verbose_name_plural = "Tenants that are seen: all, unless they are given here"
+    verbose_name = "limit to some tenants"
 
 
 @admin.register(User)

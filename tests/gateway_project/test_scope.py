@@ -11,7 +11,7 @@ from django.urls import reverse
 from gateway_project import roles
 from tenants_app import staff
 from tenants_app.models import ApiKey, Budget, Change, Tenant
-from tests.admin_site import form_of, make_staff, registered, url_of
+from tests.admin_site import form_of, logged_in, make_staff, registered, url_of
 from tests.admin_walk import (
     Neighbours,
     autocompletes,
@@ -23,6 +23,7 @@ from tests.admin_walk import (
     rows_of,
     told,
 )
+from tests.factories import make_tenant
 from usage_app.models import LedgerEntry
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,8 @@ def test_no_page_shows_anything_of_another_tenant(they: Neighbours, kind: str) -
     client = held(they, kind)
     shown = {}
     for url in urls_of(they):
+        # That there was nothing of the number asked for before.
+        client.cookies.pop("messages", None)
         for response in following(client, url):
             # What was asked for may be repeated: it is no news to whoever asked.
             found = {*they.marks.findall(told(response))} - {*they.marks.findall(url)}
@@ -167,3 +170,20 @@ def test_whose_tenants_are_all_gone_sees_empty_lists(they: Neighbours) -> None:
     staff.hold_to(user, [])
     for model in (Tenant, ApiKey, Budget, LedgerEntry):
         assert list(client.get(url_of(model, "changelist")).context["cl"].result_list) == []
+
+
+def test_tenants_are_given_and_taken_on_the_users_page_and_that_is_audited() -> None:
+    boss, user, acme = logged_in(superuser=True), make_staff(), make_tenant("acme")
+    url = url_of(User, "change", user.pk)
+    sent = form_of(boss.get(url))
+    assert sent["staff_scope-TOTAL_FORMS"] == 0
+    given = {"staff_scope-TOTAL_FORMS": 1, "staff_scope-0-tenants": [acme.pk]}
+    assert boss.post(url, sent | given).status_code == 302
+    assert staff.tenants_of(User.objects.get(pk=user.pk)) == frozenset({acme.pk})
+    emptied = form_of(boss.get(url)) | {"staff_scope-0-tenants": []}
+    assert boss.post(url, emptied).status_code == 302
+    assert staff.tenants_of(User.objects.get(pk=user.pk)) == frozenset()
+    changes = boss.get(f"{url_of(Change, 'changelist')}?what=tenants_app.ScopedTenant")
+    told_of = [(one.pgh_label, str(one.user)) for one in changes.context["cl"].result_list]
+    name = User.objects.get(is_superuser=True).username
+    assert told_of == [("delete", name), ("insert", name)]

@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 
 from tenants_app.admin import sections as of_tenant
 from tenants_app.admin.model_section import models
@@ -59,6 +59,7 @@ class TenantPage(TenantAdmin):
         if tenant is not None:
             whole = request.method == "GET"
             context |= {
+                "live_url": reverse("admin:tenants_app_tenant_live", args=[tenant.pk]),
                 "state": of_tenant.state(request, tenant),
                 "above": _sections(request, tenant, ABOVE if whole else ()),
                 "below": _sections(request, tenant, BELOW if whole else ()),

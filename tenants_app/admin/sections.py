@@ -28,7 +28,7 @@ CHANGES_SHOWN: Final = 8
 @dataclass(frozen=True, slots=True)
 class Section:
     """A part of a page: `id` is what links lead to, `more` what the link to all of it says, and its
-    address.
+    address. A live one is asked for again while somebody looks at it.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Section:
     template: str
     data: Any
     more: tuple[str, str] | None = None
+    is_live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ def keys(request: HttpRequest, tenant: Tenant) -> Section | None:
         issue_url=f"{add}?tenant={tenant.pk}" if user.has_perm("tenants_app.add_apikey") else "",
         may_change=user.has_perm("tenants_app.change_apikey"),
     )
-    more = (f"All {counts['all']:,} keys", list_url("tenants_app.apikey", tenant))
+    number = f"{counts['all']:,} " if counts["all"] > KEYS_SHOWN else ""
+    more = (f"All {number}keys", list_url("tenants_app.apikey", tenant))
     return Section("keys", "API keys", "tenants_app/sections/keys.html", data, more)
 
 

@@ -53,7 +53,11 @@ class TenantForm(WordedForm):
     class Meta:
         model = Tenant
         fields = "__all__"
-        labels = {"timezone": "Time zone", "cost_center": "Cost centre"}
+        labels = {
+            "timezone": "Time zone",
+            "cost_center": "Cost centre",
+            "allow_list_enabled": "Allow-list",
+        }
         error_messages = {
             "slug": {
                 "invalid": "Use small letters, digits, - and _ only, and begin with a letter or"

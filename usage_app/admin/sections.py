@@ -78,7 +78,8 @@ def budgets(request: HttpRequest, tenant: Tenant) -> Section | None:
     may_see = user.has_perm("tenants_app.view_budget")
     data = budget_bars.read(tenant, with_budgets=may_see)
     more = ("All budgets, of keys too", list_url("tenants_app.budget", tenant)) if may_see else None
-    return Section("budgets", "Budgets now", "usage_app/sections/budgets.html", data, more)
+    template = "usage_app/sections/budgets.html"
+    return Section("budgets", "Budgets now", template, data, more, is_live=True)
 
 
 def usage(request: HttpRequest, tenant: Tenant) -> Section | None:
@@ -180,7 +181,7 @@ def _figures(line: Line) -> Sequence[tuple[str, str, str]]:
         ("Requests", f"{f.requests:,}", f"{errors or 'no'} errors"),
         ("Tokens", f"{f.total_tokens:,}", f"{f.input_tokens:,} in, {f.output_tokens:,} out"),
         (f"Price, {settings.LEDGER_CURRENCY}", money(f.known_price), f"cost {money(f.known_cost)}"),
-        ("95 % answered within", latency or "none", f"first token {ttft}" if ttft else ""),
+        ("95 % answered within", latency or "no answer", f"first token {ttft}" if ttft else ""),
     ]
 
 

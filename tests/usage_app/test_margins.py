@@ -95,6 +95,16 @@ def test_changes_of_prices_and_margins_are_audited() -> None:
         assert told == [("insert", first, why), ("update", 7, why), ("delete", 7, why)]
 
 
+def test_why_a_margin_is_changed_is_asked_beside_its_buttons_and_kept() -> None:
+    acme, client = make_tenant(), logged_in(superuser=True)
+    assert 'name="_reason"' in text_of(client.get(url_of(Margin, "add")))
+    client.post(url_of(Margin, "add"), margin_fields(acme, _reason="the new contract"))
+    history = client.get(url_of(Tenant, "history", acme.pk))
+    (made,) = (one for one in history.context["changes"] if one.what.startswith("margin"))
+    assert made.why == "the new contract"
+    assert "Why: “the new contract”" in text_of(history)
+
+
 def test_tenants_history_tells_of_its_margins_to_those_who_may_see_them() -> None:
     acme = make_tenant()
     client = logged_in(superuser=True)

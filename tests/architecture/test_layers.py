@@ -28,6 +28,7 @@ PURE = (
     "usage_app/reports/query.py",
     "usage_app/prices/files.py",
     "usage_app/pricing.py",
+    "usage_app/story.py",
     "usage_app/usage_query.py",
     "chat_app/providers/base.py",
     "chat_app/providers/dialect.py",

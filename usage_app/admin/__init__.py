@@ -1,5 +1,23 @@
 """The books' pages in the admin: prices are kept there, all else is read-only."""
 
-from usage_app.admin import bills, books, prices, reconciliation, rollups, statements, tokens
+from usage_app.admin import (
+    bills,
+    books,
+    ledger,
+    prices,
+    reconciliation,
+    rollups,
+    statements,
+    tokens,
+)
 
-__all__ = ["bills", "books", "prices", "reconciliation", "rollups", "statements", "tokens"]
+__all__ = [
+    "bills",
+    "books",
+    "ledger",
+    "prices",
+    "reconciliation",
+    "rollups",
+    "statements",
+    "tokens",
+]

@@ -1,32 +1,24 @@
-"""Pages of the ledger, the windows and the holds. They only show: `usage_app.ledger` writes."""
+"""Pages of the windows and the holds, and what they share with the ledger's. They only show:
+`usage_app.ledger` writes.
+"""
 
 import json
 import uuid
-from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html, format_html_join
+from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     ChoicesDropdownFilter,
-    RangeDateFilter,
-    RangeDateTimeFilter,
-    TextFilter,
 )
-from unfold.utils import parse_date_str
 
-from tenants_app.admin.pages import ReadOnlyAdmin, action, display
-from usage_app.admin import corrections
-from usage_app.models import GatewayProcess, LedgerEntry, RateBucket, Reservation, UsageWindow
-from usage_app.reports.query import WITHOUT
-
-# No local day begins more than this before the same day in UTC.
-A_DAY = timedelta(days=1)
+from tenants_app.admin.pages import ReadOnlyAdmin, display
+from usage_app.models import GatewayProcess, RateBucket, Reservation, UsageWindow
 
 
 def money(amount: Decimal | None) -> str:
@@ -82,174 +74,6 @@ def as_uuid(term: str) -> uuid.UUID | None:
         return uuid.UUID(term)
     except ValueError:
         return None
-
-
-class LocalDayFilter(RangeDateFilter):  # type: ignore[misc]
-    """Entries of some of the tenants' calendar days, as reports count them."""
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Nothing is written before its day, so that older partitions need no look."""
-        found: QuerySet[Any] | None = super().queryset(request, queryset)
-        first = parse_date_str(self.used_parameters.get("local_day_from", ""))
-        if found is None or first is None:
-            return found
-        return found.filter(created_at__gte=datetime.combine(first, time(), UTC) - A_DAY)
-
-
-class WholeText(TextFilter):  # type: ignore[misc]
-    """Entries whose column is exactly this text; `-` is the empty one."""
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        text = self.value()
-        if not text:
-            return queryset
-        return queryset.filter(**{self.parameter_name: "" if text == WITHOUT else text})
-
-
-class KeyFilter(AutocompleteSelectFilter):  # type: ignore[misc]
-    """Entries of one key, or by `api_key__isnull=True` those without."""
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.lookup_val_isnull:
-            return queryset.filter(api_key=None)
-        found: QuerySet[Any] = super().queryset(request, queryset)
-        return found
-
-
-class ModelFilter(WholeText):
-    title = "model"
-    parameter_name = "model"
-
-
-class CostCenterFilter(WholeText):
-    title = "cost centre"
-    parameter_name = "cost_center"
-
-
-@admin.register(LedgerEntry)
-class LedgerEntryAdmin(ChargeAdmin):
-    """What every request was charged."""
-
-    list_display = (
-        "created_at",
-        "tenant",
-        "api_key",
-        "model",
-        "result",
-        "input_tokens",
-        "output_tokens",
-        "cost_told",
-        "source",
-        "latency_ms",
-        "kind",
-    )
-    list_filter = (
-        ("local_day", LocalDayFilter),
-        ("tenant", AutocompleteSelectFilter),
-        ("api_key", KeyFilter),
-        ModelFilter,
-        CostCenterFilter,
-        ("created_at", RangeDateTimeFilter),
-    )
-    ordering = ("-created_at", "id")
-    list_fullwidth = True
-    actions_detail = ("correct",)
-    readonly_fields = (
-        "cost_told",
-        "credit_told",
-        "attempts_told",
-        "metadata_told",
-        "result",
-        "source",
-        "later_told",
-    )
-    fieldsets = (
-        (
-            "Request",
-            {
-                "fields": (
-                    ("id", "trace_id"),
-                    ("created_at", "local_day", "settled_at"),
-                    ("tenant", "api_key", "cost_center"),
-                    ("user_hash", "metadata_told"),
-                )
-            },
-        ),
-        (
-            "Answer",
-            {
-                "fields": (
-                    ("model", "model_reason", "upstream"),
-                    ("result", "error_code", "stream"),
-                    ("ttft_ms", "latency_ms", "upstream_reference"),
-                    "attempts_told",
-                )
-            },
-        ),
-        (
-            "Charge",
-            {
-                "fields": (
-                    ("input_tokens", "cached_tokens", "cache_write_tokens"),
-                    ("output_tokens", "reasoning_tokens", "total_tokens"),
-                    ("held_tokens", "overrun_tokens"),
-                    ("source", "price", "cost_told", "credit_told"),
-                )
-            },
-        ),
-        ("Entry", {"fields": (("kind", "corrects"), ("reason", "author"), "later_told")}),
-    )
-
-    def named(self, term: str) -> Q:
-        """Also the later entries about a request."""
-        request_id = as_uuid(term)
-        found = super().named(term)
-        return found if request_id is None else found | Q(corrects=request_id)
-
-    @display(
-        description="Outcome",
-        label={"ok": "success", "error": "danger", "aborted": "warning", "expired": "warning"},
-    )
-    def result(self, entry: LedgerEntry) -> str:
-        return entry.outcome
-
-    @display(description="Usage by")
-    def source(self, entry: LedgerEntry) -> str:
-        return entry.usage_source
-
-    @display(description="Cost")
-    def cost_told(self, entry: LedgerEntry) -> str:
-        return money(entry.cost)
-
-    @display(description="Credit")
-    def credit_told(self, entry: LedgerEntry) -> str:
-        return "none" if entry.credit is None else money(entry.credit)
-
-    @display(description="Later entries about it")
-    def later_told(self, entry: LedgerEntry) -> SafeString | str:
-        later = LedgerEntry.objects.for_tenant(entry.tenant_id).filter(corrects=entry.id)
-        rows = [
-            (self.url_of("change", one.pk), f"{one.kind} of {one.created_at:%Y-%m-%d}",
-             f"{one.total_tokens:+,} tokens, cost {money(one.cost)}", one.reason)
-            for one in later.order_by("settled_at", "id")
-        ]  # fmt: skip
-        line = (
-            '<div><a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>: {} ({})</div>'
-        )
-        return format_html_join("", line, rows) or "none"
-
-    def has_correct_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
-        """Whether the button that corrects is shown; see TenantAdmin.has_issue_permission."""
-        return request.user.has_perm(corrections.PERMISSION)
-
-    @action(description="Correct", icon="edit_note", permissions=["correct"])
-    def correct(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Add a correction of the request that this entry is about."""
-        return corrections.correct(self, request, self.get_object(request, object_id))
-
-    @display(description="Attempts")
-    def attempts_told(self, entry: LedgerEntry) -> SafeString:
-        return pretty(entry.attempts)
 
 
 @admin.register(Reservation)

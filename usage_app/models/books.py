@@ -242,6 +242,9 @@ class LedgerEntry(Charge):
             models.Index(fields=["tenant", "local_day"], name="entry_tenant_day"),
             models.Index(fields=["tenant", "-created_at"], name="entry_tenant_newest"),
             models.Index(fields=["-created_at", "id"], name="entry_newest"),
+            models.Index(
+                fields=["-created_at", "id"], condition=~Q(outcome="ok"), name="entry_not_ok"
+            ),
             models.Index(fields=["trace_id"], name="entry_trace"),
             BrinIndex(fields=["settled_at"], autosummarize=True, name="entry_settled"),
             # Reports lead to days of all tenants; entries arrive nearly in the order of their days.

@@ -15,6 +15,7 @@ TENANTS: tuple[Entry, ...] = (
     ("Tenants", "domain", "tenants_app.tenant"),
     ("API keys", "key", "tenants_app.apikey"),
     ("Budgets", "speed", "tenants_app.budget"),
+    ("Alerts", "notifications", "usage_app.alert"),
 )
 MODELS: tuple[Entry, ...] = (
     ("Models", "neurology", "tenants_app.model"),

@@ -37,6 +37,8 @@ def at(when: crontab, task: str) -> dict[str, Any]:
 # Times are UTC. Nothing here must run on time: each run catches up with what was missed.
 app.conf.beat_schedule = {
     "sweep": every(10, "usage_app.tasks.sweep"),
+    "watch-budgets": every(60, "usage_app.tasks.watch_budgets"),
+    "deliver-due-alerts": every(30, "usage_app.tasks.deliver_due_alerts"),
     "roll-up-new": every(300, "usage_app.tasks.roll_up_new"),
     "windows-ahead": at(crontab(minute=10), "usage_app.tasks.make_windows_ahead"),
     "partitions": at(crontab(hour=1, minute=40), "usage_app.tasks.make_partitions"),

@@ -14,10 +14,12 @@ VIEW, ALL = ("view",), ("view", "add", "change", "delete")
 
 _CONFIGURATION = (
     *("tenant", "tenantfallback", "tenanthost", "upstream", "model", "route", "apikey", "budget"),
+    "alerttargets",
 )
 _OF_TENANTS = (
     *("ledgerentry", "usagewindow", "reservation", "refusalcount"),
     *("hourlyusage", "dailyusage", "monthlyusage"),
+    *("alert", "alertdelivery"),
 )
 _FACTS = (*_OF_TENANTS, "reconciliation", "drift", "statement")
 _BILLS = ("providerbill", "providerbillline", "providerbillmatch")
@@ -36,10 +38,11 @@ ROLES: Mapping[str, frozenset[str]] = {
         | _may("usage_app", (*_FACTS, *_ENGINE, "price", "margin"))
         | _may("chat_app", ("opencircuit",))
         | _may("gateway_project", ("loginthrottle",), ("view", "delete"))
+        | {"usage_app.send_alert_again"}
     ),
     # Prices, corrections, bills and closes; issues no key, and has no business with upstreams.
     "Finance": frozenset(
-        _may("tenants_app", ("tenant", "model", "apikey", "budget"))
+        _may("tenants_app", ("tenant", "model", "apikey", "budget", "alerttargets"))
         | _may("usage_app", (*_FACTS, *_BILLS))
         | _may("usage_app", ("price", "margin"), ALL)
         | _may("usage_app", ("stafftoken",), ("view", "add", "change"))

@@ -80,6 +80,12 @@ DEFAULT_MODEL_MAX_OUTPUT_TOKENS = env.int("DEFAULT_MODEL_MAX_OUTPUT_TOKENS", def
 LEDGER_CURRENCY = env.str("LEDGER_CURRENCY", default="USD")
 AUTO_CLOSE_AFTER_DAYS = env.int("AUTO_CLOSE_AFTER_DAYS", default=0)
 
+# Mail, for alerts. Without EMAIL_URL none can be sent, and their deliveries say so.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+vars().update(env.email_url_config(EMAIL_URL) if EMAIL_URL else {})
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("EMAIL_FROM", default="tollgate@localhost")
+
 # Celery, read by gateway_project/celery.py under the namespace CELERY
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://localhost")
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (

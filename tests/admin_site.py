@@ -16,7 +16,7 @@ from django.utils import timezone
 from chat_app.models import ChatMessage, OpenCircuit
 from gateway_project.login.models import LoginThrottle
 from tenants_app import keys
-from tenants_app.models import ApiKeyUse, Tenant, TenantFallback, TenantHost, Upstream
+from tenants_app.models import AlertTargets, ApiKeyUse, Tenant, TenantFallback, TenantHost, Upstream
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
 from tests.usage_app.entries import make_statement
 from usage_app.bills import provider_bills
@@ -24,6 +24,8 @@ from usage_app.bills.files import Layout
 from usage_app.bills.provider_bills import Upload
 from usage_app.figures import Span
 from usage_app.models import (
+    Alert,
+    AlertDelivery,
     DailyUsage,
     Drift,
     GatewayProcess,
@@ -41,6 +43,7 @@ from usage_app.models import (
 )
 from usage_app.reports import staff_tokens
 
+SIGNING_SECRET = "whsec_" + "bm9ib2R5LW1heS1zZWUtdGhpcy1zZWNyZXQtZXZlcg=="
 TOKEN = "sk-provider-token-nobody-may-see"
 
 
@@ -82,6 +85,7 @@ def make_world(slug: str = "acme") -> Tenant:
     )
     Margin.objects.create(tenant=tenant, valid_from=timezone.now().date(), percent="12.5")
     make_statement(tenant, date(2025, 1, 1))
+    make_alert(tenant)
     entry = make_books(tenant, key, price)
     make_bill(upstream, entry)
     OpenCircuit.objects.create(
@@ -101,6 +105,20 @@ def make_world(slug: str = "acme") -> Tenant:
         content="a private sentence",
     )
     return tenant
+
+
+def make_alert(tenant: Tenant) -> Alert:
+    """Where alerts go, and one that was crossed and is being told."""
+    targets = AlertTargets(tenant=tenant, emails=[f"ops@{tenant.slug}.example"])
+    targets.seal_secret(SIGNING_SECRET)
+    targets.save()
+    now = timezone.now()
+    alert = Alert.objects.create(
+        tenant=tenant, budget=tenant.budgets.first(), metric="tokens", period="day", percent=80,
+        told_percent=80, used=812, limit=1000, starts_at=now, ends_at=now + timedelta(days=1),
+    )  # fmt: skip
+    AlertDelivery.objects.create(alert=alert, channel="email", target=targets.emails[0])
+    return alert
 
 
 def make_books(tenant: Tenant, key: Any, price: Price | None = None) -> LedgerEntry:

@@ -36,6 +36,7 @@ os.environ |= {
     "GATEWAY_TRUST_TENANT_HEADER": "false",
     "LOG_FORMAT": "json",
     "SECURE_COOKIES": "false",
+    "EMAIL_URL": "memorymail://",
     "PYTHONTZPATH": "",
 }
 

@@ -3,20 +3,23 @@ at any moment, again, or not at all for a while: the next run catches up.
 """
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import structlog
 from celery import shared_task
 from django.conf import settings
 
 from usage_app import ledger_sync, partitions, reconciliation, rollups
+from usage_app.alerts import delivery, watch
 from usage_app.figures import Span
-from usage_app.models import Reconciliation, RefusalCount
+from usage_app.models import Alert, Reconciliation, RefusalCount
 from usage_app.runs import alone
 from usage_app.statements import closing
 
 RECENT_DAYS = 3
 KEEP_REFUSALS = timedelta(days=90)
 KEEP_RECONCILIATIONS = timedelta(days=400)
+KEEP_ALERTS = timedelta(days=400)
 # At least this month and the last one, wherever it is what day.
 RECONCILE_DAYS = 64
 
@@ -30,6 +33,31 @@ def sweep() -> None:
     expired = ledger_sync.expire()
     if expired:
         log.warning("holds_expired", holds=expired)
+
+
+@shared_task
+@alone
+def watch_budgets() -> None:
+    """Note the percentages of budgets that were crossed, and have that told."""
+    noted = watch.note_crossed()
+    if noted.alerts:
+        log.info("alerts_made", alerts=len(noted.alerts), deliveries=len(noted.deliveries))
+    for pk in noted.deliveries:
+        deliver_alert.delay(str(pk))
+
+
+@shared_task
+@alone
+def deliver_due_alerts() -> None:
+    """Have those sent whose first message was lost, and those that are to be tried again."""
+    for pk in delivery.due():
+        deliver_alert.delay(str(pk))
+
+
+@shared_task
+def deliver_alert(pk: str) -> None:
+    """Send one message of an alert; what fails is tried again by its row, not by Celery."""
+    delivery.deliver(UUID(pk))
 
 
 @shared_task
@@ -101,10 +129,11 @@ def make_windows_ahead() -> None:
 @shared_task
 @alone
 def retire() -> None:
-    """Remove what is no longer of use: old counts of refusals, reconciliations of another year,
-    processes that are long gone.
+    """Remove what is no longer of use: old counts of refusals, reconciliations and alerts of
+    another year, processes that are long gone.
     """
     now = datetime.now(UTC)
     refusals, _ = RefusalCount.objects.filter(hour__lt=now - KEEP_REFUSALS).delete()
     Reconciliation.objects.filter(started_at__lt=now - KEEP_RECONCILIATIONS).delete()
+    Alert.objects.filter(created_at__lt=now - KEEP_ALERTS).delete()
     log.info("retired", refusals=refusals, processes=ledger_sync.forget_processes())

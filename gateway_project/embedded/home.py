@@ -36,6 +36,8 @@ DEMO_DEFAULTS = {
     "LOG_FORMAT": "console",
     # A browser keeps no secure cookie of a site that speaks plain HTTP.
     "SECURE_COOKIES": "false",
+    # Mail is printed among the worker's lines.
+    "EMAIL_URL": "consolemail://",
 }
 
 

@@ -3,6 +3,6 @@
 `pages` and `refusals` are for the floors above as well; every other module registers its pages.
 """
 
-from tenants_app.admin import budgets, catalogue, changes, keys, tenants
+from tenants_app.admin import alerts, budgets, catalogue, changes, keys, tenants
 
-__all__ = ["budgets", "catalogue", "changes", "keys", "tenants"]
+__all__ = ["alerts", "budgets", "catalogue", "changes", "keys", "tenants"]

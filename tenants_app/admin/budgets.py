@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
+from tenants_app.admin.alerts import PercentsField
 from tenants_app.admin.bulk import BudgetTable
 from tenants_app.admin.pages import (
     InlineFormSet,
@@ -35,9 +36,11 @@ class BudgetForm(WordedForm):
         max_digits=24, decimal_places=10, max_value=LIMIT_MAX, widget=UnfoldAdminDecimalFieldWidget
     )
 
+    alert_percents = PercentsField()
+
     class Meta:
         model = Budget
-        fields = ("tenant", "api_key", "metric", "period", "limit", "burst")
+        fields = ("tenant", "api_key", "metric", "period", "limit", "burst", "alert_percents")
         labels = {"api_key": "API key"}
         help_texts = {
             "api_key": "Empty: the limit is on the tenant as a whole.",
@@ -82,7 +85,7 @@ class TenantBudgetInline(TabularInline):
 
     model = Budget
     form = BudgetRowForm
-    fields = ("metric", "period", "limit", "burst")
+    fields = ("metric", "period", "limit", "burst", "alert_percents")
     extra = 0
     verbose_name_plural = "Other budgets of the whole tenant"
 
@@ -97,7 +100,7 @@ class KeyBudgetInline(TabularInline):
     form = BudgetRowForm
     formset = KeyBudgetFormSet
     fk_name = "api_key"
-    fields = ("metric", "period", "limit", "burst")
+    fields = ("metric", "period", "limit", "burst", "alert_percents")
     extra = 0
     verbose_name_plural = "Budgets of this key alone"
 
@@ -108,7 +111,7 @@ class BudgetAdmin(BudgetTable):
 
     tenant_path = "tenant"
     form = BudgetForm
-    list_display = ("tenant", "scope", "metric", "period", "plain_limit", "burst")
+    list_display = ("tenant", "scope", "metric", "period", "plain_limit", "burst", "alerts")
     list_display_links = ("tenant", "scope")
     list_filter = (
         ("tenant", AutocompleteSelectFilter),
@@ -127,6 +130,12 @@ class BudgetAdmin(BudgetTable):
     @display(description="Limit", ordering="limit")
     def plain_limit(self, budget: Budget) -> str:
         return f"{budget.limit.normalize():,f}"
+
+    @display(description="Alerts at %")
+    def alerts(self, budget: Budget) -> str:
+        if budget.period not in (Budget.Period.DAY, Budget.Period.MONTH):
+            return ""
+        return ", ".join(map(str, budget.alert_percents)) or "none"
 
 
 @admin.register(ConfigurationVersion)

@@ -18,6 +18,7 @@ WORDS: Final = {
     "budget_burst_only_per_minute": "A burst belongs to a limit per minute only.",
     "budget_once_per_scope_metric_and_period": "There is a budget for this metric and period"
     " already.",
+    "budget_alerts_are_percents": "Alerts are at whole percents from 1 to 100, at most 10 of them.",
     "budget_key_belongs_to_its_tenant": "This key is another tenant's.",
     "model_outputs_are_ordered": "The default output must be at least 1 and at most the maximum.",
     "upstream_belongs_to_another_tenant": "An upstream that belongs to a tenant is used by that"

@@ -12,8 +12,11 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
+from tenants_app.admin.alerts import AlertTargetsInline
 from tenants_app.admin.budgets import TenantBudgetInline
 from tenants_app.admin.bulk import TenantTable
 from tenants_app.admin.pages import (
@@ -95,7 +98,7 @@ class TenantAdmin(TenantTable):
     search_fields = ("slug", "name", "cost_center", "hosts__host")
     search_help_text = "Slug, name, cost centre or host"
     autocomplete_fields = ("default_model", "default_upstream", "allowed_models")
-    inlines = (TenantBudgetInline, FallbackInline, HostInline)
+    inlines = (TenantBudgetInline, FallbackInline, AlertTargetsInline, HostInline)
     actions = ("suspend_selected", "resume_selected")
     actions_detail: tuple[str, ...] = ("issue_key", "suspend", "resume")
     fieldsets = (
@@ -129,6 +132,11 @@ class TenantAdmin(TenantTable):
             },
         ),
     )
+
+    @method_decorator(sensitive_post_parameters("alert_targets-0-secret"))
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """An error's report must not carry the signing secret."""
+        return super().changeform_view(request, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         live = Q(keys__revoked_at=None) & (Q(keys__expires_at=None) | Q(keys__expires_at__gt=Now()))

@@ -4,6 +4,7 @@ It owns no counters and no entries (usage_app), and the request path reads it on
 `directory`, which caches these tables and relies on triggers to learn of every change.
 """
 
+from tenants_app.models.alerts import AlertTargets
 from tenants_app.models.audit import AUDITED, Change
 from tenants_app.models.budgets import LIMIT_MAX, Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
@@ -15,6 +16,7 @@ from tenants_app.models.versions import ConfigurationVersion
 __all__ = [
     "AUDITED",
     "LIMIT_MAX",
+    "AlertTargets",
     "ApiKey",
     "ApiKeyUse",
     "Budget",

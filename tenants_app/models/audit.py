@@ -1,7 +1,7 @@
 """Which changes are audited: every one of the configuration, by triggers, without the secrets.
 
 The events carry who and why from `pghistory.context` (the admin's middleware, commands). A sealed
-token and a key's digest are left out; that a token changed shows in `token_changed_at`.
+token or secret and a key's digest are left out; that one changed shows in its `…_changed_at`.
 """
 
 import pghistory
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from pghistory.models import Events
 
+from tenants_app.models.alerts import AlertTargets
 from tenants_app.models.budgets import Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
 from tenants_app.models.keys import ApiKey
@@ -48,6 +49,7 @@ AUDITED: dict[type[models.Model], list[str]] = {
     Budget: [],
     StaffScope: [],
     ScopedTenant: [],
+    AlertTargets: ["sealed_secret"],
 }
 
 for _model, _secrets in AUDITED.items():

@@ -1,7 +1,9 @@
 """Limits on what a tenant or a key may use; what was used is counted in usage_app."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -12,6 +14,22 @@ from tenants_app.models.querysets import TenantOwned
 from tenants_app.models.tenants import Tenant
 
 LIMIT_MAX = Decimal(10**12)
+MOST_PERCENTS = 10
+
+
+def default_percents() -> list[int]:
+    """Where a budget's alerts are until somebody says otherwise."""
+    return [80, 95, 100]
+
+
+def sorted_percents(values: Iterable[int]) -> list[int]:
+    """The percents of a budget's alerts, each once and in order. Raises ValidationError."""
+    percents = sorted(set(values))
+    if len(percents) > MOST_PERCENTS:
+        raise ValidationError(f"These are more than {MOST_PERCENTS} percents.")
+    if percents and not (percents[0] >= 1 and percents[-1] <= 100):
+        raise ValidationError("A percent is a whole number from 1 to 100.")
+    return percents
 
 
 class Budget(models.Model):
@@ -39,6 +57,10 @@ class Budget(models.Model):
     )
     burst = models.BigIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(LIMIT_MAX)]
+    )
+    # Of a day's or a month's limit; of the other periods nothing is told.
+    alert_percents = ArrayField(
+        models.PositiveSmallIntegerField(), default=default_percents, blank=True
     )
 
     objects = TenantOwned.as_manager()
@@ -68,6 +90,13 @@ class Budget(models.Model):
                 name="budget_burst_only_per_minute",
                 condition=Q(burst=None)
                 | Q(period="minute", burst__gte=1, burst__lte=int(LIMIT_MAX)),
+            ),
+            models.CheckConstraint(
+                name="budget_alerts_are_percents",
+                condition=Q(
+                    alert_percents__contained_by=list(range(1, 101)),
+                    alert_percents__len__lte=MOST_PERCENTS,
+                ),
             ),
         ]
 

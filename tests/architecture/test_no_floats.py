@@ -14,6 +14,7 @@ from tests.architecture.sources import ROOT, parse, product_files, short
 
 # What a binary fraction may be: a time, a share of a whole, a place in a picture. Never an amount.
 MAY_HAVE_FLOATS = {
+    "usage_app/alerts/wire.py": "seconds",
     "usage_app/figures.py": "shares",
     "usage_app/group_commit.py": "seconds",
     "usage_app/histograms.py": "percentiles of milliseconds",

@@ -15,6 +15,7 @@ from django.urls import reverse
 from tenants_app import keys
 from tenants_app.models import Tenant, Upstream
 from tests.admin_site import (
+    SIGNING_SECRET,
     TOKEN,
     external_urls,
     form_of,
@@ -33,6 +34,7 @@ READ_ONLY = [
     "chat_app.OpenCircuit",
     "tenants_app.Change",
     "tenants_app.ConfigurationVersion",
+    "usage_app.Alert",
     "usage_app.DailyUsage",
     "usage_app.Drift",
     "usage_app.GatewayProcess",
@@ -129,7 +131,13 @@ def test_no_page_shows_a_secret_or_another_machine() -> None:
     acme = make_world()
     issued = keys.issue(acme, name="crawled")
     sealed = Upstream.objects.get(name="acme-upstream").sealed_token
-    secrets = [TOKEN, issued.secret, issued.key.digest.hex(), repr(issued.key.digest)]
+    secrets = [
+        TOKEN,
+        SIGNING_SECRET,
+        issued.secret,
+        issued.key.digest.hex(),
+        repr(issued.key.digest),
+    ]
     secrets.append(str(getattr(sealed, "_stored", "missing")))
     seen = 0
     for url in pages(client):

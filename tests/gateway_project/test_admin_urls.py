@@ -47,6 +47,7 @@ MORE = {
     "tenants_app_tenant_suspend": "O",
     "tenants_app_upstream_import_models": "O",
     "tenants_app_upstream_test_connection": "O",
+    "usage_app_alert_send_again": "O",
     "usage_app_ledgerentry_correct": "F",
     "usage_app_providerbill_import_bill": "F",
     "usage_app_providerbill_match_again": "F",

@@ -36,10 +36,13 @@ def test_events_hold_no_secret_column() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_name FROM information_schema.columns"
-            " WHERE column_name IN ('digest', 'sealed_token') AND table_name LIKE 'tenants_app_%%'"
+            " WHERE column_name IN ('digest', 'sealed_token', 'sealed_secret')"
+            " AND table_name LIKE 'tenants_app_%%'"
             " ORDER BY 1"
         )
-        assert cursor.fetchall() == [("tenants_app_apikey",), ("tenants_app_upstream",)]
+        assert cursor.fetchall() == [
+            (f"tenants_app_{table}",) for table in ("alerttargets", "apikey", "upstream")
+        ]
 
 
 def test_change_is_recorded_with_who_and_why() -> None:

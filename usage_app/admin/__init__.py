@@ -1,6 +1,7 @@
 """The books' pages in the admin: prices are kept there, all else is read-only."""
 
 from usage_app.admin import (
+    alerts,
     bills,
     books,
     ledger,
@@ -12,6 +13,7 @@ from usage_app.admin import (
 )
 
 __all__ = [
+    "alerts",
     "bills",
     "books",
     "ledger",

@@ -1,5 +1,6 @@
 """The tables of the books, by what they are for."""
 
+from usage_app.models.alerts import Alert, AlertDelivery
 from usage_app.models.audit import AUDITED
 from usage_app.models.bills import ProviderBill, ProviderBillLine, ProviderBillMatch
 from usage_app.models.books import (
@@ -23,6 +24,8 @@ from usage_app.models.tokens import StaffToken
 
 __all__ = [
     "AUDITED",
+    "Alert",
+    "AlertDelivery",
     "DailyUsage",
     "Drift",
     "GatewayProcess",

@@ -70,7 +70,11 @@ UNFOLD: dict[str, Any] = {
     "ENVIRONMENT": "gateway_project.admin_menu.environment",
     "LOGIN": {"form": "gateway_project.login.forms.LoginForm"},
     "DASHBOARD_CALLBACK": "gateway_project.pages.front_page.front_page",
-    "STYLES": [lambda _request: static("tenants_app/admin.css")],
+    "STYLES": [
+        lambda _request: static("tenants_app/admin.css"),
+        lambda _request: static("tenants_app/accessible.css"),
+    ],
+    "SCRIPTS": [lambda _request: static("tenants_app/accessible.js")],
     "SIDEBAR": {
         "show_search": True,
         "navigation": "gateway_project.admin_menu.sidebar",

@@ -7,5 +7,5 @@ class TenantsAppConfig(AppConfig):
     """Integer ids of 64 bits everywhere."""
 
     name = "tenants_app"
-    verbose_name = "Tenants"
+    verbose_name = "Setup"
     default_auto_field = "django.db.models.BigAutoField"

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -88,3 +89,8 @@ def session(user: User) -> str:
     client = Client()
     client.force_login(user)
     return client.cookies["sessionid"].value
+
+
+def axe() -> str:
+    """The source of axe-core: it is put into pages by the tests, and never served."""
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text()

@@ -44,13 +44,13 @@ class ReconciliationAdmin(ReadOnlyAdmin):
     list_display_links = ("started_at", "outcome")
     list_select_related = ("tenant",)
     ordering = ("-id",)
-    readonly_fields = ("outcome", "on", "drift_told")
+    readonly_fields = ("result_told", "on", "drift_told")
     fieldsets = (
         (
             "Run",
             {
                 "fields": (
-                    ("outcome", "drift_told"),
+                    ("result_told", "drift_told"),
                     ("started_at", "finished_at", "author"),
                     ("on", "first_day", "last_day"),
                 )
@@ -68,6 +68,10 @@ class ReconciliationAdmin(ReadOnlyAdmin):
     )
     def outcome(self, run: Reconciliation) -> tuple[str, str]:
         return ("drift" if run.drifts else run.result), run.result
+
+    @display(description="Result")
+    def result_told(self, run: Reconciliation) -> str:
+        return run.result
 
     @display(description="On")
     def on(self, run: Reconciliation) -> str:

@@ -1,0 +1,91 @@
+"""Every page of the admin for those who see little, use no mouse, or hold a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import Page, expect
+
+from tests.admin_site import make_staff, make_world, registered, url_of
+from tests.browser.chromium import LAPTOP, PHONE, Windows, axe
+from usage_app.models import Reservation
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("browser")]
+
+# The standard, levels A and AA, and what is good practice.
+EXAMINE = """
+async (rules) => {
+  const options = { resultTypes: ["violations"] };
+  if (rules.length) options.runOnly = rules;
+  const { violations } = await axe.run(document, options);
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
+}
+"""
+CONTRAST = ["color-contrast"]
+TOO_WIDE = "document.scrollingElement.scrollWidth - window.innerWidth"
+
+
+def visit_all(page: Page) -> Iterator[str]:
+    """Open one page after the other: of each model its list, its form, and a row."""
+    yield _open(page, reverse("admin:index"))
+    yield _open(page, reverse("usage_report"))
+    for model in registered():
+        yield _open(page, url_of(model, "changelist"))
+        links = "#result_list a[href*='/change/'], a.addlink"
+        hrefs = page.eval_on_selector_all(links, "all => all.map(a => a.href)")
+        for href in dict.fromkeys(hrefs[:1] + hrefs[-1:]):
+            yield _open(page, href)
+
+
+def _open(page: Page, url: str) -> str:
+    page.set_viewport_size(LAPTOP)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme="light")
+    page.goto(url)
+    return page.url
+
+
+def test_every_page_is_for_everyone(windows: Windows) -> None:
+    make_world()
+    page = windows.open(make_staff(superuser=True))
+    page.add_init_script(axe())
+    found = []
+    for url in visit_all(page):
+        if "('" in page.locator("#content").inner_text():
+            found.append(f"{url}: Python in place of words")
+        found += [f"{url}: {problem}" for problem in page.evaluate(EXAMINE, [])]
+        page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme="dark")
+        if page.evaluate(TOO_WIDE) > 0:
+            found.append(f"{url}: wider than a phone by {page.evaluate(TOO_WIDE)}")
+        found += [f"{url}: in the dark: {problem}" for problem in page.evaluate(EXAMINE, CONTRAST)]
+    # The world's hold is nobody's, and the server must leave none.
+    Reservation.objects.all().delete()
+    assert not found, "\n".join(found)
+
+
+def test_login_is_for_everyone(page: Page) -> None:
+    page.add_init_script(axe())
+    page.goto("/admin/")
+    assert page.evaluate(EXAMINE, []) == []
+
+
+def test_keyboard_reaches_what_a_mouse_does(windows: Windows) -> None:
+    user = make_staff(superuser=True)
+    page = windows.open(user)
+    page.goto("/admin/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#content")).to_be_focused()
+
+    page.get_by_role("button", name=user.username).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Dark").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("html")).to_have_class("dark")
+
+    page.get_by_role("button", name="Menu").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="Tenants")).to_be_hidden()

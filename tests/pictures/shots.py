@@ -1,0 +1,90 @@
+"""The list of the pictures: which page each shows, and how it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db.models import Model
+from django.urls import reverse
+from playwright.sync_api import Page
+
+from tenants_app.models import ApiKey, Upstream
+from tests.admin_site import url_of
+from tests.pictures import books
+from tests.pictures.world import World
+from usage_app.models import LedgerEntry, ProviderBill, Reconciliation, Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A picture's name, the page's address in a world, and how it is looked at."""
+
+    name: str
+    url: Callable[[World], str]
+    phone: bool = False
+    dark: bool = False
+    height: int = 768
+    before: Callable[[Page], object] = lambda _page: None
+
+
+def tenant(shown: World) -> str:
+    return url_of(type(shown.acme), "change", shown.acme.pk)
+
+
+def lists(label: str) -> Callable[[World], str]:
+    """The address of a list, by `app.model`."""
+    return lambda _shown: reverse(f"admin:{label.replace('.', '_')}_changelist")
+
+
+def usage(shown: World) -> str:
+    return f"{reverse('usage_report')}?tenant={shown.acme.slug}"
+
+
+def close(shown: World) -> str:
+    month = f"{books.first_day():%Y-%m}"
+    return f"{reverse('admin:usage_app_statement_close')}?tenant={shown.acme.slug}&month={month}"
+
+
+def request(_shown: World) -> str:
+    """The page of the newest request that really happened."""
+    entry = LedgerEntry.objects.filter(model="demo-echo").latest("created_at")
+    return url_of(LedgerEntry, "change", str(entry.pk))
+
+
+def last(model: type[Model]) -> Callable[[World], str]:
+    """The page of a model's newest row."""
+    return lambda _shown: url_of(model, "change", model._default_manager.latest("pk").pk)
+
+
+def issue(page: Page) -> None:
+    """From the form to the page that shows a key once."""
+    page.get_by_label("Name").fill("Mobile app")
+    page.get_by_role("button", name="Issue key").click()
+
+
+def issuing(shown: World) -> str:
+    return f"{url_of(ApiKey, 'add')}?tenant={shown.acme.pk}"
+
+
+SHOTS = (
+    Shot("front", lambda _shown: reverse("admin:index"), height=900),
+    Shot("front-phone", lambda _shown: reverse("admin:index"), phone=True),
+    Shot("tenants", lists("tenants_app.tenant"), height=500),
+    Shot("tenant", tenant, height=960),
+    Shot("tenant-phone", tenant, phone=True, dark=True),
+    Shot("key-issued", issuing, before=issue, height=700),
+    Shot("keys", lists("tenants_app.apikey"), height=500),
+    Shot("models", lists("tenants_app.model"), height=500),
+    Shot("upstreams", lists("tenants_app.upstream"), height=500),
+    Shot("upstream", lambda shown: url_of(Upstream, "change", shown.upstream.pk), height=900),
+    Shot("ledger", lists("usage_app.ledgerentry"), dark=True),
+    Shot("request", request, height=900),
+    Shot("usage", usage, height=900),
+    Shot("close", close),
+    Shot("statement", last(Statement)),
+    Shot("reconciliation", last(Reconciliation), height=600),
+    Shot("bill", last(ProviderBill)),
+    Shot("changes", lists("tenants_app.change"), height=700),
+    Shot("staff", lists("auth.user"), height=500),
+)

@@ -4,7 +4,6 @@ per tenant and day. It only reads them; what it finds is kept as a `Reconciliati
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +21,7 @@ from usage_app import reconcile_sql as sql
 from usage_app.figures import Span
 from usage_app.models import Drift, Reconciliation
 from usage_app.periods import day_period, local_day, month_period, next_month
+from usage_app.snapshot import snapshot
 from usage_app.usage_sql import FIGURES
 
 # A run that finds more keeps counting, and no more rows or lines.
@@ -96,19 +96,6 @@ def _parts(tenant: Tenant, span: Span | None) -> Iterator[Comparison]:
         with snapshot():
             comparison = _days(tenant, part)
         yield comparison
-
-
-@contextmanager
-def snapshot() -> Iterator[None]:
-    """One view of the books for several statements. A caller's own transaction is taken as it is,
-    and should be REPEATABLE READ.
-    """
-    own = not connection.in_atomic_block
-    with transaction.atomic():
-        if own:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
 
 
 def _months(span: Span | None) -> Iterator[Span]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
+from uuid import uuid4
 
 from django.db import connection
 
@@ -17,21 +18,28 @@ from usage_app.figures import Figures, Span
 from usage_app.fills import Counters, Fill, fills_of
 from usage_app.models import LedgerEntry, Price, RateBucket, Reservation, UsageWindow
 from usage_app.reports import sql as report_sql
-from usage_app.reports.lines import Line
+from usage_app.reports.lines import Line, sum_of
 from usage_app.reports.query import GROUPS, ReportQuery
 
 ROWS_A_FETCH = 500
 
 
 def usage(
-    groups: Sequence[str], span: Span, *, tenant: Tenant | None = None, since: str | None = None
+    groups: Sequence[str],
+    span: Span,
+    *,
+    tenant: Tenant | None = None,
+    since: str | None = None,
+    coarse: bool = True,
 ) -> list[tuple[tuple[Any, ...], Figures]]:
     """Usage within the span, of one tenant or of all, added up by `groups` of (tenant_id, day,
     api_key_id, model) and in their order; it equals the sum of the entries at that moment, see
     `usage_sql.usage` for how. Two queries, however many rows there are. With `since` other than the
     roll-ups' mark only days without later entries come from the roll-ups: `-infinity`, none.
+    Unless `coarse`, the roll-ups of days alone are read.
     """
-    statement = usage_sql.usage(groups, whose=usage_sql.ONE if tenant else usage_sql.ALL)
+    whose = usage_sql.ONE if tenant else usage_sql.ALL
+    statement = usage_sql.usage(groups, whose=whose, coarse=coarse)
     since = rollups.mark() if since is None else since
     params: dict[str, Any] = {"since": since, "first": span.first, "last": span.last}
     if tenant is not None:
@@ -42,18 +50,33 @@ def usage(
     return [Figures.split(row, len(groups)) for row in rows]
 
 
-def report_days(query: ReportQuery, tenant: Tenant | None) -> list[Line]:
-    """What a report is about by day, whatever it is grouped by. Two queries."""
+def report_days(
+    query: ReportQuery, tenant: Tenant | None, since: str, *, histograms: bool = True
+) -> list[Line]:
+    """What a report is about by day, whatever it is grouped by; without `histograms` no latency is
+    known. `since` is the roll-ups' mark. One query.
+    """
+    statement = report_sql.lines(query, groups=("day",), histograms=histograms)
     with connection.cursor() as cursor:
-        cursor.execute(report_sql.lines(query, groups=("day",)), _params(query, tenant))
+        cursor.execute(statement, _params(query, tenant, since))
         return [Line.of(row, by_key=False) for row in cursor]
 
 
+def report_total(
+    query: ReportQuery, tenant: Tenant | None, since: str, *, histograms: bool = True
+) -> Line:
+    """The sum of a report; without `histograms` no latency is known. One query."""
+    statement = report_sql.lines(query, groups=report_sql.TOTAL_BY, histograms=histograms)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, _params(query, tenant, since))
+        return sum_of(Line.of(row, by_key=False) for row in cursor)
+
+
 def report_page(
-    query: ReportQuery, tenant: Tenant | None, *, limit: int, offset: int = 0
+    query: ReportQuery, tenant: Tenant | None, since: str, *, limit: int, offset: int = 0
 ) -> tuple[list[Line], int]:
-    """Some lines of a report, and how many there are in all (0 beyond its end). Two queries."""
-    page = {**_params(query, tenant), "limit": limit, "offset": offset}
+    """Some lines of a report, and how many there are in all (0 beyond its end). One query."""
+    page = {**_params(query, tenant, since), "limit": limit, "offset": offset}
     with connection.cursor() as cursor:
         cursor.execute(report_sql.lines(query, page=True), page)
         rows = cursor.fetchall()
@@ -61,15 +84,21 @@ def report_page(
 
 
 def report_lines(
-    query: ReportQuery, tenant: Tenant | None, *, groups: Sequence[str] = ()
+    query: ReportQuery,
+    tenant: Tenant | None,
+    *,
+    groups: Sequence[str] = (),
+    histograms: bool = True,
 ) -> Iterator[Line]:
     """Every line of a report, as of one moment: asked for at once, and fetched piece by piece, in
-    memory that does not grow with their number. `groups` are the query's own unless told.
+    memory that does not grow with their number. `groups` are the query's own unless told; without
+    `histograms` no latency is known.
     """
-    params, groups = _params(query, tenant), groups or GROUPS[query.group_by]
-    cursor = connection.chunked_cursor()
+    params = _params(query, tenant, rollups.mark())
+    groups = groups or GROUPS[query.group_by]
+    cursor = _held_cursor()
     try:
-        cursor.execute(report_sql.lines(query, groups=groups), params)
+        cursor.execute(report_sql.lines(query, groups=groups, histograms=histograms), params)
         first = cursor.fetchmany(ROWS_A_FETCH)
     except BaseException:
         cursor.close()
@@ -78,6 +107,12 @@ def report_lines(
         cursor.close()
         return _lines(first, groups)
     return _lines(chain(first, _rest(cursor)), groups)
+
+
+def _held_cursor() -> Any:
+    """A cursor on the server that goes on after the transaction in which it is opened."""
+    connection.ensure_connection()
+    return connection.connection.cursor(f"report_{uuid4().hex}", scrollable=False, withhold=True)
 
 
 def _rest(cursor: Any) -> Iterator[Sequence[Any]]:
@@ -91,8 +126,8 @@ def _lines(rows: Iterable[Sequence[Any]], groups: Sequence[str]) -> Iterator[Lin
     return (Line.of(row, by_key=by_key) for row in rows)
 
 
-def _params(query: ReportQuery, tenant: Tenant | None) -> Mapping[str, Any]:
-    return report_sql.params(query, tenant.pk if tenant else None, rollups.mark())
+def _params(query: ReportQuery, tenant: Tenant | None, since: str) -> Mapping[str, Any]:
+    return report_sql.params(query, tenant.pk if tenant else None, since)
 
 
 def clock() -> datetime:

@@ -174,22 +174,24 @@ def usage(
     whose: str = ALL,
     one_key: bool = False,
     histograms: bool = False,
-    months: bool = False,
+    coarse: bool = True,
 ) -> str:
     """A statement that adds usage up by `groups`, of (tenant_id, day, cost_center, api_key_id,
     model), over the local days `first` to `last`; exact at any moment. With `histograms` those of
     latency and time to first token follow the sums.
 
-    Days in which nothing was settled `since` the roll-ups' mark come from DailyUsage, all others
-    from their entries. `since` must be read before, not within, the statement that uses it: an old
-    mark only makes more days come from entries. With `months`, and where days are not told apart,
-    whole months come from MonthlyUsage.
+    Days in which nothing was settled `since` the roll-ups' mark come from roll-ups, all others
+    from their entries. `since` must be read before the statement that uses it, or in its snapshot:
+    an old mark only makes more days come from entries. Where days are not told apart, and `coarse`,
+    whole months come from MonthlyUsage, all else from DailyUsage.
     """
     key = "AND {0}.api_key_id = %(key_id)s" if one_key else ""
     columns = ", ".join(f"r.{group}" for group in groups)
     entries, stored, counted, added = _histograms() if histograms else (_ENTRIES, "", "", "")
-    sources = _BY_MONTH if months and "day" not in groups else _BY_DAY
-    rolled_up = _rolled_up(sources, stored, f"{whose.format('d')} {key.format('d')}")
+    names = "".join(f", {{0}}.{name}" for name in _NAMES if name in groups)
+    sources = _BY_MONTH if coarse and "day" not in groups else _BY_DAY
+    selected = f"{names.format('d')}, {', '.join(f'd.{name}' for name in _STORED)}{stored}"
+    rolled_up = _rolled_up(sources, selected, f"{whose.format('d')} {key.format('d')}")
     return f"""
 WITH fresh AS MATERIALIZED (
     SELECT DISTINCT e.tenant_id, e.local_day FROM usage_app_ledgerentry e
@@ -198,11 +200,11 @@ WITH fresh AS MATERIALIZED (
 ), {_APART}, r AS (
     {rolled_up}
     UNION ALL
-    SELECT e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model, {_ENTRY_SUMS}{counted}
+    SELECT e.tenant_id, e.local_day{names.format("e")}, {_ENTRY_SUMS}{counted}
     FROM fresh f
     JOIN {entries} e ON e.tenant_id = f.tenant_id AND e.local_day = f.local_day
     WHERE true {key.format("e")}
-    GROUP BY e.tenant_id, e.local_day, e.cost_center, e.api_key_id, e.model
+    GROUP BY e.tenant_id, e.local_day{names.format("e")}
 ), m AS (
     SELECT tenant_id, valid_from, percent,
         lead(valid_from) OVER (PARTITION BY tenant_id ORDER BY valid_from) AS valid_to
@@ -228,9 +230,18 @@ _APART = """apart AS MATERIALIZED (
     WHERE extract(day FROM valid_from) <> 1
 )"""
 _NOT_FRESH = "(d.tenant_id, d.day) NOT IN (SELECT tenant_id, local_day FROM fresh)"
+_NAMES = ("cost_center", "api_key_id", "model")
 _DAYS = "usage_app_dailyusage d"
-_BY_DAY = (("day", _DAYS, f"d.day BETWEEN %(first)s AND %(last)s AND {_NOT_FRESH}"),)
-_BY_MONTH = (
+_OF_APART = (
+    "d.tenant_id = a.tenant_id AND d.day >= a.month AND d.day < a.month + interval '1 month'"
+)
+
+# Where rows come from: the column that is their day, the table, and which of its rows.
+_Source = tuple[str, str, str]
+_BY_DAY: Sequence[_Source] = (
+    ("day", _DAYS, f"d.day BETWEEN %(first)s AND %(last)s AND {_NOT_FRESH}"),
+)
+_BY_MONTH: Sequence[_Source] = (
     (
         "month",
         "usage_app_monthlyusage d",
@@ -241,10 +252,7 @@ _BY_MONTH = (
     ),
     (
         "day",
-        (
-            f"apart a JOIN {_DAYS} ON d.tenant_id = a.tenant_id AND d.day >= a.month"
-            " AND d.day < a.month + interval '1 month'"
-        ),
+        f"apart a JOIN {_DAYS} ON {_OF_APART}",
         f"a.month >= {_WHOLE_FROM} AND a.month < {_WHOLE_TO} AND {_NOT_FRESH}",
     ),
     # What lies before the whole months, and after them; all, where there is none.
@@ -261,11 +269,10 @@ _BY_MONTH = (
 )
 
 
-def _rolled_up(sources: Sequence[tuple[str, str, str]], stored: str, scope: str) -> str:
+def _rolled_up(sources: Sequence[_Source], selected: str, scope: str) -> str:
     return "UNION ALL".join(
         f"""
-    SELECT d.tenant_id, d.{day} AS day, d.cost_center, d.api_key_id, d.model,
-        {", ".join(_STORED)}{stored}
+    SELECT d.tenant_id, d.{day} AS day{selected}
     FROM {table} WHERE {where} {scope}
     """
         for day, table, where in sources

@@ -27,6 +27,7 @@ from usage_app.models import (
     Reconciliation,
     UsageWindow,
 )
+from usage_app.snapshot import snapshot
 
 DAY = date(2026, 3, 14)
 NOON = datetime(2026, 3, 14, 12, 30, tzinfo=UTC)
@@ -229,7 +230,7 @@ def test_run_reads_one_snapshot_a_month() -> None:
     tenant = make_tenant()
     charge(tenant, created_at=NOON)
     rolled_up()
-    with reconciliation.snapshot(), connection.cursor() as cursor:
+    with snapshot(), connection.cursor() as cursor:
         cursor.execute("SHOW transaction_isolation")
         assert cursor.fetchone() == ("repeatable read",)
     assert drift() == []

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from tenants_app.admin.sections import Section, list_url
 from tenants_app.models import Tenant
-from usage_app import selectors
+from usage_app import rollups, selectors
 from usage_app.admin import budget_bars
 from usage_app.admin.refusal_words import UNKNOWN, WORDS, Words
 from usage_app.figures import Span
@@ -89,7 +89,7 @@ def usage(request: HttpRequest, tenant: Tenant) -> Section | None:
     today = local_day(timezone.now(), tenant.timezone)
     span = Span(today - timedelta(days=DAYS - 1), today)
     query = ReportQuery(span, tenant=tenant.slug, group_by="day")
-    lines = selectors.report_days(query, tenant)
+    lines = selectors.report_days(query, tenant, rollups.mark())
     data = Usage(span, settings.LEDGER_CURRENCY, _figures(sum_of(lines)), _charts(query, lines))
     more = ("The usage report", f"{reverse('usage_report')}?{query.as_query()}")
     return Section("usage", "The last 30 days", "usage_app/sections/usage.html", data, more)

@@ -21,6 +21,7 @@ from usage_app.reports import focus
 from usage_app.reports.focus import COLUMNS, Terms, Value
 from usage_app.reports.lines import Line
 from usage_app.reports.query import ReportQuery
+from usage_app.snapshot import snapshot
 
 GROUPS: Final = ("day", "tenant_id", "cost_center", "api_key_id", "model")
 
@@ -28,10 +29,11 @@ GROUPS: Final = ("day", "tenant_id", "cost_center", "api_key_id", "model")
 def focus_chunks(query: ReportQuery, tenant: Tenant | None = None) -> Iterator[str]:
     """The report's days in pieces of FOCUS CSV, whatever it is grouped by; its sums are the page's.
 
-    It is sent while it is read, as of one moment.
+    It is sent while it is read, as of one moment: margins and lines are of one snapshot.
     """
-    book = Book()
-    lines = selectors.report_lines(query, tenant, groups=GROUPS)
+    with snapshot():
+        book = Book()
+        lines = selectors.report_lines(query, tenant, groups=GROUPS, histograms=False)
     rows = (row for line in lines for row in focus.rows(line, book.terms_of(line)))
     return report_files.written(COLUMNS, ([_cell(row[name]) for name in COLUMNS] for row in rows))
 

@@ -12,12 +12,13 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from tenants_app.models import Tenant
-from usage_app import selectors
+from usage_app import rollups, selectors
 from usage_app.figures import Span
 from usage_app.histograms import Between
 from usage_app.reports.chart import Chart, Point, chart
-from usage_app.reports.lines import WITHOUT_CENTER, WITHOUT_MODEL, Line, sum_of
+from usage_app.reports.lines import WITHOUT_CENTER, WITHOUT_MODEL, Line
 from usage_app.reports.query import WITHOUT, ReportQuery
+from usage_app.snapshot import snapshot
 
 ROWS_A_PAGE: Final = 100
 HEADINGS: Final = {
@@ -94,21 +95,25 @@ class Report:
 
 
 def read(query: ReportQuery, tenant: Tenant | None, *, page: int = 1) -> Report:
-    """The report's page; the sums are of the whole report. Four queries."""
-    earlier = query.span.before
-    both = replace(query, span=Span(earlier.first, query.span.last))
-    days = selectors.report_days(both, tenant)
-    mine = [line for line in days if line.day and line.day >= query.span.first]
-    lines, count = selectors.report_page(
-        query, tenant, limit=ROWS_A_PAGE, offset=(page - 1) * ROWS_A_PAGE
-    )
+    """The report's page, all of it as of one moment; the sums are of the whole report. Five
+    queries, and those of a transaction.
+    """
+    earlier = replace(query, span=query.span.before)
+    with snapshot():
+        since = rollups.mark()
+        days = selectors.report_days(query, tenant, since, histograms=False)
+        total = selectors.report_total(query, tenant, since)
+        before = selectors.report_total(earlier, tenant, since, histograms=False)
+        lines, count = selectors.report_page(
+            query, tenant, since, limit=ROWS_A_PAGE, offset=(page - 1) * ROWS_A_PAGE
+        )
     return Report(
         query,
         [row_of(query, tenant, line) for line in lines],
         count,
-        total=Row(("Total",), sum_of(mine), entries=entries_url(query, tenant, Line())),
-        before=Row((), sum_of(line for line in days if line.day and line.day <= earlier.last)),
-        charts=charts(query, mine),
+        total=Row(("Total",), total, entries=entries_url(query, tenant, Line())),
+        before=Row((), before),
+        charts=charts(query, days),
     )
 
 

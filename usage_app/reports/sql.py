@@ -9,12 +9,21 @@ from usage_app import usage_sql
 from usage_app.reports.query import GROUPS, ReportQuery
 
 _COLUMNS = ("day", "tenant_id", "cost_center", "api_key_id", "model")
+# The sum of a report has the lines by tenant: few, of which also the refusals are known.
+TOTAL_BY = ("tenant_id",)
 _NO_REFUSALS = "NULL::bigint"
 
 
-def lines(query: ReportQuery, *, groups: Sequence[str] = (), page: bool = False) -> str:
+def lines(
+    query: ReportQuery,
+    *,
+    groups: Sequence[str] = (),
+    page: bool = False,
+    histograms: bool = True,
+) -> str:
     """A statement for the lines of a report, the dearest first, days in their order; `groups` are
     the query's own unless told. With `page` it takes `limit` and `offset`, and counts all lines.
+    Without `histograms`, which make many rows several times dearer, no latency is known.
 
     Each row is what `report_lines.Line.of` reads.
     """
@@ -22,7 +31,7 @@ def lines(query: ReportQuery, *, groups: Sequence[str] = (), page: bool = False)
     # What a filter holds to one value may be grouped by without making lines of it.
     filters = _filters(query)
     within = tuple(dict.fromkeys([*groups, *filters]))
-    usage = usage_sql.usage(within, whose=_whose(query), histograms=True, months=True)
+    usage = usage_sql.usage(within, whose=_whose(query), histograms=histograms)
     where = " AND ".join(filters.values()) or "true"
     sums = ", ".join(f"coalesce(u.{name}, 0) AS {name}" for name in usage_sql.SUMS)
     joined, refusals = "", _NO_REFUSALS
@@ -31,14 +40,15 @@ def lines(query: ReportQuery, *, groups: Sequence[str] = (), page: bool = False)
         joined = f"FULL JOIN ({_refusals(query, groups)}) f ON {on}"
         refusals = "coalesce(f.refusals, 0)"
     either = ", ".join(_column(name, groups, joined=bool(joined)) for name in _COLUMNS)
+    latencies = ("latency_histogram", "ttft_histogram")
+    kept = ", ".join(f"{'u.' if histograms else 'NULL AS '}{name}" for name in latencies)
     counted = "count(*) OVER ()" if page else "NULL::bigint"
     return f"""
 SELECT x.day, x.tenant_id, t.slug, t.name, x.cost_center, x.api_key_id, k.name, k.prefix, x.model,
     {", ".join(f"x.{name}" for name in usage_sql.SUMS)},
     x.latency_histogram, x.ttft_histogram, x.refusals, {counted}
 FROM (
-    SELECT {either}, {sums}, u.latency_histogram, u.ttft_histogram,
-        {refusals} AS refusals
+    SELECT {either}, {sums}, {kept}, {refusals} AS refusals
     FROM (SELECT u.* FROM ({usage}) u WHERE {where}) u {joined}
 ) x
 LEFT JOIN tenants_app_tenant t ON t.id = x.tenant_id

@@ -50,11 +50,11 @@ async def _read(connection: Any, query: ReportQuery, *, limit: int, offset: int)
         ((tenant_id,),) = found
     ((since,),) = await rows_of(usage_sql.MARK)
     params = {**report_sql.params(query, tenant_id, since), "limit": limit, "offset": offset}
-    days = await rows_of(report_sql.lines(query, groups=("day",)), params)
+    total = await rows_of(report_sql.lines(query, groups=report_sql.TOTAL_BY), params)
     lines = await rows_of(report_sql.lines(query, page=True), params)
     by_key = "api_key_id" in GROUPS[query.group_by]
     return StaffReport(
         [Line.of(row, by_key=by_key) for row in lines],
         lines[0][-1] if lines else 0,
-        sum_of(Line.of(row, by_key=False) for row in days),
+        sum_of(Line.of(row, by_key=False) for row in total),
     )

@@ -313,7 +313,9 @@ def _days(tenant: Tenant, month: date) -> list[StatementDay]:
 
 
 def _figures(tenant: Tenant, month: date, since: str) -> list[tuple[Any, Figures]]:
-    return selectors.usage(LINES_BY, Span.month(month), tenant=tenant, since=since)
+    """Of the days, not of the month's own rows: a closed month's days must be right, too."""
+    span = Span.month(month)
+    return selectors.usage(LINES_BY, span, tenant=tenant, since=since, coarse=False)
 
 
 def _of(tenant: Tenant, month: date) -> dict[str, Any]:

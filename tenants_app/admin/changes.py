@@ -5,18 +5,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter, TextFilter
 
 from tenants_app import staff
-from tenants_app.admin import history
+from tenants_app.admin import change_files, history
 from tenants_app.admin.pages import ChangeList, ReadOnlyAdmin, display
+from tenants_app.admin.scope import visible
 from tenants_app.models import Change, Tenant
 
 LONGEST = 120
+EXPORT = "tenants_app_change_export"
 
 
 class KindFilter(DropdownFilter):  # type: ignore[misc]
@@ -46,6 +53,29 @@ class VerbFilter(DropdownFilter):  # type: ignore[misc]
         return queryset.filter(pgh_label=self.value()) if self.value() else queryset
 
 
+class NameFilter(TextFilter):  # type: ignore[misc]
+    """Changes that a user made, by the whole name."""
+
+    title = "user name"
+    parameter_name = "who"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(user__username=self.value()) if self.value() else queryset
+
+
+class TenantFilter(TextFilter):  # type: ignore[misc]
+    """Changes of a tenant and of what is its own, by the whole slug."""
+
+    title = "tenant (slug)"
+    parameter_name = "tenant"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        named = visible(request, Tenant).filter(slug=self.value())
+        return of_tenants(queryset, named.values_list("pk", flat=True))
+
+
 class Newest(ChangeList):
     """A page of changes, chosen without their rows and differences, which cost a look back each."""
 
@@ -65,14 +95,28 @@ def whole_events(models: set[str], ids: list[int]) -> dict[str, Change]:
     return {event.pgh_slug: event for event in events}
 
 
+def of_tenants(rows: QuerySet[Any], tenants: Iterable[int]) -> QuerySet[Any]:
+    """What an event kept of its row tells whose it was; a tenant's own events are its own."""
+    pks = [*tenants]
+    own = Q(pgh_obj_model=Tenant._meta.label, pgh_obj_id__in=[str(pk) for pk in pks])
+    return rows.filter(own | Q(pgh_data__tenant_id__in=pks))
+
+
 @admin.register(Change)
 class ChangesAdmin(ReadOnlyAdmin):
     """Who changed what, and when; written by triggers, so SQL is no way around it."""
 
     tenant_path = "tenant"
 
-    list_display = ("at", "who", "what", "verb", "told")
-    list_filter = (KindFilter, VerbFilter, ("pgh_created_at", RangeDateTimeFilter))
+    list_display = ("at", "who", "what", "verb", "told", "why")
+    list_before_template = "tenants_app/changes_export.html"
+    list_filter = (
+        KindFilter,
+        VerbFilter,
+        TenantFilter,
+        NameFilter,
+        ("pgh_created_at", RangeDateTimeFilter),
+    )
     search_fields = ("pgh_obj_id",)
     search_help_text = "Number of the changed row, or user name"
     ordering = ("-pgh_created_at", "-pgh_slug")
@@ -94,8 +138,25 @@ class ChangesAdmin(ReadOnlyAdmin):
 
     def within(self, rows: QuerySet[Any], tenants: frozenset[int]) -> QuerySet[Any]:
         """What an event kept of its row tells whose it was; a tenant's own events are its own."""
-        own = Q(pgh_obj_model=Tenant._meta.label, pgh_obj_id__in=[str(pk) for pk in tenants])
-        return rows.filter(own | Q(pgh_data__tenant_id__in=[*tenants]))
+        return of_tenants(rows, tenants)
+
+    def get_urls(self) -> list[Any]:
+        export = path("export/", self.admin_site.admin_view(self.export), name=EXPORT)
+        return [export, *super().get_urls()]
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """What the list shows with the same filters, as CSV; the newest, if there are too many."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            page = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:
+            return redirect(self.url_of("changelist"))
+        chosen = list(page.queryset[: change_files.CHANGES_MAX])
+        whole = whole_events({one.pgh_model for one in chosen}, [one.pgh_id for one in chosen])
+        content = change_files.write(whole[one.pgh_slug] for one in chosen)
+        headers = {"Content-Disposition": 'attachment; filename="changes.csv"'}
+        return HttpResponse(content, content_type="text/csv; charset=utf-8", headers=headers)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return Newest
@@ -117,7 +178,11 @@ class ChangesAdmin(ReadOnlyAdmin):
 
     @display(description="Who")
     def who(self, event: Any) -> str:
-        return str(event.user.get_username()) if event.user else "no user"
+        return change_files.who(event)
+
+    @display(description="Why")
+    def why(self, event: Any) -> str:
+        return event.reason or ""
 
     @display(description="What")
     def what(self, event: Any) -> str:

@@ -35,6 +35,7 @@ MORE = {
     "tenants_app_apikey_issue": "OT",
     "tenants_app_apikey_revoke": "OT",
     "tenants_app_apikey_rotate": "OT",
+    "tenants_app_change_export": "OAT",
     "tenants_app_budget_export_csv": "OFAT",
     "tenants_app_budget_import_csv": "O",
     "tenants_app_tenant_credit": "F",

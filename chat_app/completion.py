@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import monotonic
 
+import structlog
 from django.conf import settings
 
 from chat_app import context, routing, sessions, tokens
@@ -17,9 +18,15 @@ from chat_app.routing import Candidate, Deployment
 from chat_app.schema import ChatCall, Message
 from chat_app.turn import Quotes, Turn, affordable
 from tenants_app import keys
+from tenants_app.errors import TollgateError
 from tenants_app.snapshots import Caller
 from tenants_app.tracing import Trace
 from usage_app import ledger, pricebook
+
+# Of a refusal's details, those that say which budget it was.
+TOLD = ("reason", "scope", "metric", "period", "limit", "used", "held")
+
+log = structlog.get_logger("tollgate.chat")
 
 
 async def start(caller: Caller, call: ChatCall, trace: Trace) -> ChatStream:
@@ -53,6 +60,19 @@ async def start(caller: Caller, call: ChatCall, trace: Trace) -> ChatStream:
     stream = ChatStream(turn, await ledger.reserve(turn.wish()))
     await stream.open()
     return stream
+
+
+def note_refusal(caller: Caller, trace: Trace, error: TollgateError) -> None:
+    """A refused turn has no ledger entry; it is counted, and has its line in the log."""
+    ledger.count_refusal(caller, error.code)
+    log.info(
+        "chat_refused",
+        tenantId=caller.tenant.slug,
+        traceId=trace.id,
+        requestId=str(trace.request_id),
+        error=error.code,
+        **{name: error.details[name] for name in TOLD if name in error.details},
+    )
 
 
 def deployment() -> Deployment:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import structlog
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -14,16 +13,11 @@ from chat_app.schema import ChatCall, parse_chat
 from tenants_app import directory, keys
 from tenants_app.api import AsyncAPIView
 from tenants_app.errors import ServiceUnavailable, TollgateError
-from usage_app import ledger
 from usage_app.errors import ConfigurationChanged, ModelUnpriced
 
 BEGIN_ATTEMPTS = 3
 # These come before the admission, which finds out whether the snapshot is current.
 SNAPSHOT_REFUSES = (ModelNotAllowed, ModelUnknown, ModelUnpriced)
-# Of a refusal's details, those that say which budget it was.
-TOLD = ("reason", "scope", "metric", "period", "limit", "used", "held")
-
-log = structlog.get_logger("tollgate.chat")
 
 
 class ChatView(AsyncAPIView):
@@ -48,7 +42,7 @@ class ChatView(AsyncAPIView):
             except TollgateError as error:
                 if isinstance(error, SNAPSHOT_REFUSES) and await self._is_out_of_date(request):
                     continue
-                self._note_refusal(error)
+                completion.note_refusal(self.caller, self.trace, error)
                 raise
         raise ServiceUnavailable
 
@@ -58,18 +52,6 @@ class ChatView(AsyncAPIView):
             return False
         await self.authenticate(request)
         return True
-
-    def _note_refusal(self, error: TollgateError) -> None:
-        """A refused turn has no ledger entry; it is counted, and has its line in the log."""
-        ledger.count_refusal(self.caller, error.code)
-        log.info(
-            "chat_refused",
-            tenantId=self.caller.tenant.slug,
-            traceId=self.trace.id,
-            requestId=str(self.trace.request_id),
-            error=error.code,
-            **{name: error.details[name] for name in TOLD if name in error.details},
-        )
 
 
 class HealthView(AsyncAPIView):

@@ -19,7 +19,7 @@ django.setup(set_prefix=False)
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope  # noqa: E402
 
-from chat_app import gateway, sessions  # noqa: E402
+from chat_app import gateway, playground, sessions  # noqa: E402
 from gateway_project import handler  # noqa: E402
 from gateway_project.site import Site  # noqa: E402
 from tenants_app import database, key_uses  # noqa: E402
@@ -38,6 +38,7 @@ async def serving() -> AsyncIterator[None]:
         yield
     finally:
         await handler.drain()
+        await playground.drain()
         await sessions.drain()
         await ledger.current().close()
         await key_uses.flush_uses()

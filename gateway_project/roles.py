@@ -38,7 +38,7 @@ ROLES: Mapping[str, frozenset[str]] = {
         | _may("usage_app", (*_FACTS, *_ENGINE, "price", "margin"))
         | _may("chat_app", ("opencircuit",))
         | _may("gateway_project", ("loginthrottle",), ("view", "delete"))
-        | {"usage_app.send_alert_again"}
+        | {"tenants_app.try_models", "usage_app.send_alert_again"}
     ),
     # Prices, corrections, bills and closes; issues no key, and has no business with upstreams.
     "Finance": frozenset(
@@ -57,7 +57,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     ),
     # Looks after some tenants' keys, and at their books; sees nothing of others.
     "Tenant staff": frozenset(
-        {"tenants_app.within_tenants"}
+        {"tenants_app.within_tenants", "tenants_app.try_models"}
         | _may("tenants_app", ("tenant", "tenantfallback", "tenanthost", "budget", "change"))
         | _may("tenants_app", ("apikey",), ("view", "add", "change"))
         | _may("usage_app", (*_OF_TENANTS, "statement"))

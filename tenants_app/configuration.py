@@ -43,7 +43,7 @@ KEY = f"""
 TENANT = f"SELECT tenant.id AS tenant_id, {VERSIONS} FROM tenants_app_tenant tenant WHERE "
 
 IDENTIFY: Mapping[By, str] = {
-    "digest": KEY + "key.digest = %s",
+    "digest": KEY + "key.kind = 'client' AND key.digest = %s",
     "key": KEY + "key.id = %s",
     "slug": TENANT + "slug = %s",
     "host": TENANT + "id = (SELECT tenant_id FROM tenants_app_tenanthost WHERE host = %s)",

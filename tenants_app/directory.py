@@ -77,6 +77,11 @@ async def by_digest(digest: bytes) -> Caller | None:
     return cached("digest", digest) or await _load(("digest", digest))
 
 
+async def by_key(key_id: int) -> Caller | None:
+    """The caller with this key as of now, which no request can name; None if it is revoked."""
+    return await _load(("key", key_id))
+
+
 async def by_slug(slug: str) -> Caller | None:
     """The tenant itself, without a key: only for a trusted edge's word."""
     return cached("slug", slug) or await _load(("slug", slug))

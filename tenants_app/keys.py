@@ -6,6 +6,7 @@ The database holds only a key's HMAC-SHA256 under the server's pepper. What a ke
 
 import hmac
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +46,7 @@ __all__ = [
     "issue",
     "names_someone",
     "new_secret",
+    "playground",
     "presented_secret",
     "pseudonym",
     "revoke",
@@ -90,16 +92,31 @@ def issue(
     return IssuedKey(key, secret)
 
 
+def playground(tenant: Tenant) -> ApiKey:
+    """The key that marks what staff tries at the tenant's charge, made when first asked for.
+
+    Its digest is of no secret: 256 random bits. It may have been revoked, and then stays so.
+    """
+    key, _ = ApiKey.objects.get_or_create(
+        tenant=tenant,
+        kind=ApiKey.Kind.PLAYGROUND,
+        defaults={"name": "Playground", "digest": secrets.token_bytes(32), "scopes": []},
+    )
+    return key
+
+
 def rotate(key: ApiKey) -> IssuedKey:
     """A new secret for the same key, so that its budgets and usage go on; the old one is dead.
 
-    Locks the key's row. Raises ValueError if it is revoked.
+    Locks the key's row. Raises ValueError if it is revoked, or the playground's.
     """
     secret = new_secret()
     with transaction.atomic():
         key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key.pk)
         if key.revoked_at is not None:
             raise ValueError("A revoked key is not rotated; issue a new one.")
+        if key.is_playground:
+            raise ValueError("The playground's key has no secret to rotate.")
         key.prefix, key.digest = secret[:SHOWN_CHARACTERS], digest(secret)
         key.save(update_fields=["prefix", "digest"])
     return IssuedKey(key, secret)

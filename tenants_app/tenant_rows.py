@@ -63,7 +63,7 @@ class Rows:
             keys={
                 digest: self._key(digest, key)
                 for digest, key in self.keys.items()
-                if key.revoked_at is None
+                if key.revoked_at is None and not key.is_playground
             },
             gateway=Gateway(upstream.account_id, upstream.gateway_id)
             if upstream and is_gateway
@@ -129,6 +129,7 @@ def _add_lists(found: Mapping[int, Rows]) -> None:
 
 def _add_keys_and_budgets(found: Mapping[int, Rows]) -> None:
     digests: dict[int, bytes] = {}
+    # Files know clients' keys only, but a budget of the playground's must find its row.
     for key in ApiKey.objects.filter(tenant__in=found).order_by("pk"):
         digests[key.pk] = digest = bytes(key.digest)
         found[key.tenant_id].keys[digest] = key

@@ -4,6 +4,7 @@ frozen.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import chain
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,8 @@ from usage_app import rollups, usage_sql
 from usage_app.admission import Bucket
 from usage_app.figures import Figures, Span
 from usage_app.fills import Counters, Fill, fills_of
-from usage_app.models import LedgerEntry, Price, RateBucket, Reservation, UsageWindow
+from usage_app.models import LedgerEntry, Margin, Price, RateBucket, Reservation, UsageWindow
+from usage_app.periods import local_day
 from usage_app.reports import sql as report_sql
 from usage_app.reports.lines import Line, sum_of
 from usage_app.reports.query import GROUPS, ReportQuery
@@ -206,3 +208,11 @@ def is_used(price: Price) -> bool:
         return True
     entries = LedgerEntry.objects.filter(price=price, created_at__gte=price.valid_from)
     return entries.exists()
+
+
+def margin_now(tenant: Tenant, now: datetime) -> Decimal:
+    """What the tenant pays on top of a cost of this moment, in percent."""
+    day = local_day(now, tenant.timezone)
+    newest = Margin.objects.for_tenant(tenant).filter(valid_from__lte=day).order_by("-valid_from")
+    percent: Decimal | None = newest.values_list("percent", flat=True).first()
+    return percent or Decimal(0)

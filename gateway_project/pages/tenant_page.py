@@ -9,9 +9,11 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
 
+from gateway_project.pages import playground
 from tenants_app.admin import sections as of_tenant
 from tenants_app.admin.model_section import models
 from tenants_app.admin.pages import action
@@ -39,7 +41,8 @@ BELOW: Final[Sequence[Part]] = (models, of_books.entries, of_tenant.changes)
 class TenantPage(TenantAdmin):
     """Everything about a tenant on one page."""
 
-    actions_detail = (*TenantAdmin.actions_detail, "credit", "reprice")
+    actions_detail = (*TenantAdmin.actions_detail, "try_it", "credit", "reprice")
+    tenant_permissions = (playground.PERMISSION,)
     change_form_outer_before_template = "gateway_project/tenant_above.html"
     change_form_outer_after_template = "gateway_project/tenant_below.html"
 
@@ -92,9 +95,18 @@ class TenantPage(TenantAdmin):
         """A tenant on the books is suspended, never deleted."""
         return super().has_delete_permission(request, obj) and not _on_the_books(request, obj)
 
+    def has_try_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
+        """Whether the button of the playground is shown."""
+        return request.user.has_perm(playground.PERMISSION)
+
     def has_credit_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
         """Whether the buttons that write to its ledger are shown."""
         return request.user.has_perm(corrections.PERMISSION)
+
+    @action(description="Try it", icon="play_circle", url_path="try", permissions=["try"])
+    def try_it(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """A message at the tenant's charge."""
+        return playground.page(self, request, self.get_object(request, object_id))
 
     @action(description="Credit or charge", icon="payments", permissions=["credit"])
     def credit(self, request: HttpRequest, object_id: str) -> HttpResponse:

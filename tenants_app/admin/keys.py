@@ -33,6 +33,9 @@ from tenants_app.models import ApiKey
 from tenants_app.models.keys import default_scopes
 
 STATES = {"live": "success", "expired": "warning", "revoked": "danger"}
+PLAYGROUND_ENDS = (
+    "Without its playground's key nobody can try models at a tenant's charge any more."
+)
 
 
 def state_of(key: ApiKey) -> str:
@@ -107,7 +110,7 @@ class KeyColumns:
 
     @display(description="Key")
     def shown(self, key: ApiKey) -> str:
-        return f"{key.prefix}…"
+        return "none: it marks what staff tried" if key.is_playground else f"{key.prefix}…"
 
     @display(description="State", label=STATES)
     def state(self, key: ApiKey) -> str:
@@ -142,11 +145,15 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
     add_form_template = "tenants_app/key_form.html"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is not None and obj.is_playground:
+            return ("tenant", "name", "shown", "state", "created_at", "last_used")
         fields = ("tenant", "name", "scopes", "expires_at")
         return fields if obj is None else (*fields, "shown", "state", "created_at", "last_used")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         record = ("shown", "state", "created_at", "last_used")
+        if obj is not None and obj.is_playground:
+            return ("tenant", "name", *record)
         return record if obj is None else ("tenant", *record)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
@@ -194,6 +201,9 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
             return redirect(self.url_of("changelist"))
         if key.revoked_at is not None:
             messages.error(request, "A revoked key is not rotated; issue a new one.")
+            return redirect(self.url_of("change", key.pk))
+        if key.is_playground:
+            messages.error(request, "The playground's key has no secret to rotate.")
             return redirect(self.url_of("change", key.pk))
         if request.POST.get("confirmed") != key.prefix:
             return confirmation(
@@ -248,7 +258,10 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
             request,
             title="Revoke API keys" if len(chosen) != 1 else f"Revoke {chosen[0]}",
             button="Revoke",
-            sentences=["Requests with it are refused from now on. This cannot be undone."],
+            sentences=[
+                "Requests with it are refused from now on. This cannot be undone.",
+                *([PLAYGROUND_ENDS] if any(key.is_playground for key in chosen) else []),
+            ],
             confirmed="yes",
             objects=chosen,
             checkbox=ACTION_CHECKBOX_NAME,

@@ -15,6 +15,7 @@ from tenants_app.admin.sections import Section, list_url
 from tenants_app.models import Model, Route, Tenant, Upstream
 
 MODELS_SHOWN: Final = 10
+MODELS_OFFERED: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,13 @@ def models(request: HttpRequest, tenant: Tenant) -> Section | None:
     )
     more = ("All models", reverse("admin:tenants_app_model_changelist"))
     return Section("models", "Models and routes", "tenants_app/sections/models.html", data, more)
+
+
+def choices(tenant: Tenant) -> Sequence[str]:
+    """The models that would answer the tenant if asked for, by public id; bounded."""
+    usable = list(_usable(tenant).filter(enabled=True)[:MODELS_OFFERED])
+    ways = _ways(tenant, usable)
+    return [model.public_id for model in usable if ways[model.pk]]
 
 
 def _usable(tenant: Tenant) -> QuerySet[Model]:

@@ -37,6 +37,8 @@ WORDS: Final = {
     "margin_is_one_per_tenant_and_start": "There is a margin of this tenant from that day on"
     " already.",
     "margin_takes_no_more_than_all": "A margin is at least -100 %.",
+    "playground_key_is_never_changed": "The playground's key stays what it is: revoke it, or leave"
+    " it.",
     "fallback_model_once_per_tenant": "A model is in the fallback chain once.",
 }
 FOREIGN_KEY_VIOLATION: Final = "23503"

@@ -33,7 +33,7 @@ from tenants_app.admin.tenant_forms import (
     set_token_budget,
     token_budgets,
 )
-from tenants_app.models import Tenant, TenantFallback, TenantHost
+from tenants_app.models import ApiKey, Tenant, TenantFallback, TenantHost
 
 SUSPENDING = (
     (
@@ -139,7 +139,9 @@ class TenantAdmin(TenantTable):
         return super().changeform_view(request, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        live = Q(keys__revoked_at=None) & (Q(keys__expires_at=None) | Q(keys__expires_at__gt=Now()))
+        live = Q(keys__kind=ApiKey.Kind.CLIENT, keys__revoked_at=None) & (
+            Q(keys__expires_at=None) | Q(keys__expires_at__gt=Now())
+        )
         rows: QuerySet[Any] = (
             super().get_queryset(request).annotate(keys_live=Count("keys", filter=live))
         )

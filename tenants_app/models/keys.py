@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Func
+from django.db.models import F, Func, Q
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
@@ -19,9 +19,20 @@ def default_scopes() -> list[str]:
 
 
 class ApiKey(models.Model):
-    """A credential, known by its digest alone; `keys` issues, rotates and revokes."""
+    """A credential, known by its digest alone; `keys` issues, rotates and revokes.
+
+    A tenant's playground has one that nobody can present: it only marks what staff tried.
+    """
+
+    class Kind(models.TextChoices):
+        CLIENT = "client"
+        PLAYGROUND = "playground"
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="keys")
+    # Never changes, nor does a playground's digest.
+    kind = models.CharField(
+        max_length=16, choices=Kind, default=Kind.CLIENT, db_default=Kind.CLIENT, editable=False
+    )
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16, editable=False)
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
@@ -43,12 +54,29 @@ class ApiKey(models.Model):
                     32,
                 ),
             ),
+            models.CheckConstraint(
+                name="key_kind_is_known", condition=Q(kind__in=["client", "playground"])
+            ),
+            models.CheckConstraint(
+                name="playground_key_opens_no_api",
+                condition=~Q(kind="playground") | Q(scopes=[], expires_at=None),
+            ),
+            models.UniqueConstraint(
+                name="playground_key_once_per_tenant",
+                fields=["tenant"],
+                condition=Q(kind="playground"),
+            ),
             # What a budget's composite foreign key points at.
             models.UniqueConstraint(name="key_belongs_to_one_tenant", fields=["id", "tenant"]),
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.prefix}…)"
+        return f"{self.name} ({self.prefix}…)" if self.prefix else self.name
+
+    @property
+    def is_playground(self) -> bool:
+        """Whether it is the tenant's playground's, which no request can present."""
+        return self.kind == self.Kind.PLAYGROUND
 
     def is_live(self, now: datetime | None = None) -> bool:
         """Neither revoked nor expired."""

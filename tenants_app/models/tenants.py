@@ -64,6 +64,7 @@ class Tenant(models.Model):
 
     class Meta:
         ordering = ["slug"]
+        permissions = [("try_models", "Can send messages at the tenant's charge: Try it")]
         constraints = [
             models.CheckConstraint(
                 name="tenant_slug_is_plain", condition=Q(slug__regex=SLUG_PATTERN)

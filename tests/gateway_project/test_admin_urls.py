@@ -46,6 +46,7 @@ MORE = {
     "tenants_app_tenant_reprice": "F",
     "tenants_app_tenant_resume": "O",
     "tenants_app_tenant_suspend": "O",
+    "tenants_app_tenant_try_it": "OT",
     "tenants_app_upstream_import_models": "O",
     "tenants_app_upstream_test_connection": "O",
     "usage_app_alert_send_again": "O",

@@ -40,7 +40,7 @@ class Line:
         day, tenant_id, slug, name, center, key_id, key_name, prefix, model = row[:_NAMES]
         key = None
         if by_key:
-            key = f"{key_name} ({prefix}…)" if key_name is not None else f"key {key_id}"
+            key = f"{key_name} ({prefix}…)" if prefix else key_name or f"key {key_id}"
             key = WITHOUT_KEY if key_id is None else key
         figures = Figures(*row[_NAMES:-4])
         latency, ttft, refusals, _ = row[-4:]

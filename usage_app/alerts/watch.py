@@ -15,12 +15,18 @@ from django.db import connection, transaction
 # What was crossed in a window's last minutes is told after its end, too.
 GRACE: Final = "15 minutes"
 
+# Budgets and windows of teams stay out until an alert can name a team; said so that it holds
+# whether the tables have that column or not. Without it a team's budget would be compared with
+# what the whole tenant used.
+_NO_TEAM: Final = "to_jsonb({row}) ->> 'team_id' IS NULL"
 # From each budget the index leads to its few windows of the last month: no scan of old windows.
-_WINDOWS: Final = """
-    SELECT starts_at, ends_at, requests, tokens, cost FROM usage_app_usagewindow
-    WHERE tenant_id = budget.tenant_id AND api_key_id {scope} AND period = budget.period
+# CASE: only of those that are not over is it worth looking into the row.
+_WINDOWS: Final = f"""
+    SELECT starts_at, ends_at, requests, tokens, cost FROM usage_app_usagewindow AS its
+    WHERE tenant_id = budget.tenant_id AND api_key_id {{scope}} AND period = budget.period
         AND starts_at > now() - interval '32 days' AND starts_at <= now()
-        AND ends_at > now() - %(grace)s::interval
+        AND CASE WHEN ends_at > now() - %(grace)s::interval
+            THEN {_NO_TEAM.format(row="its")} ELSE FALSE END
 """
 # Ordered, so that two at once wait for each other and never meet in the middle; who comes second
 # finds all of a window's alerts made.
@@ -40,6 +46,7 @@ WITH crossed AS (
     ) AS live
     CROSS JOIN LATERAL unnest(budget.alert_percents) AS percent
     WHERE budget.period IN ('day', 'month') AND live.used * 100 >= budget."limit" * percent
+        AND {_NO_TEAM.format(row="budget")}
 ), fresh AS (
     SELECT *, max(percent) OVER (PARTITION BY budget_id, starts_at) AS told_percent FROM crossed
     WHERE NOT EXISTS (

@@ -54,8 +54,8 @@ class NewestFirst(ChangeList):
         rows = self.queryset if self._after is None else self.queryset.filter(_below(*self._after))
         found = list(rows[: self.list_per_page + 1])
         self.result_list = found[: self.list_per_page]
-        self.result_count = len(self.result_list)
-        self.full_result_count = None
+        # The same, or the page's head would call what it has the results of a search.
+        self.result_count = self.full_result_count = len(self.result_list)
         self.show_full_result_count = self.show_admin_actions = False
         self.can_show_all = self.multi_page = False
         self.paginator = KeysetPaginator(self.result_list, self.list_per_page)

@@ -63,6 +63,8 @@ def test_later_pages_keep_the_filters_and_count_nothing(client: Client) -> None:
     assert len(second.result_list) == 10
     assert not [one for one in asked if "COUNT(" in one["sql"] or "OFFSET" in one["sql"]]
     assert second.first_url == f"?tenant__id__exact={acme.pk}"
+    assert "60 results" not in (page := text_of(client.get(url)))
+    assert "Show all" not in page
 
 
 @pytest.mark.parametrize("after", ["x", "W10=", "WzEsMl0=", "é", "WyIyMDI2LTAxLTAxIiwgIngiXQ=="])

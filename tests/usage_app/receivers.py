@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import email
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -97,10 +98,11 @@ class _MailHandler(socketserver.StreamRequestHandler):
 
 
 @contextlib.contextmanager
-def webhook() -> Iterator[Webhook]:
+def webhook(tls: ssl.SSLContext | None = None) -> Iterator[Webhook]:
     """A receiver on loopback."""
-    with _serving(_WebhookHandler) as server:
-        server.state = Webhook(f"http://127.0.0.1:{server.server_address[1]}/hooks/tollgate")
+    with _serving(_WebhookHandler, tls) as server:
+        scheme, port = "https" if tls else "http", server.server_address[1]
+        server.state = Webhook(f"{scheme}://127.0.0.1:{port}/hooks/tollgate")
         yield server.state
 
 
@@ -113,8 +115,10 @@ def mail_server() -> Iterator[MailServer]:
 
 
 @contextlib.contextmanager
-def _serving(handler: Any) -> Iterator[_Server]:
+def _serving(handler: Any, tls: ssl.SSLContext | None = None) -> Iterator[_Server]:
     with _Server(("127.0.0.1", 0), handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield server

@@ -36,6 +36,7 @@ def at(when: crontab, task: str) -> dict[str, Any]:
 
 # Times are UTC. Nothing here must run on time: each run catches up with what was missed.
 app.conf.beat_schedule = {
+    "heartbeat": every(30, "gateway_project.tasks.beat_heart"),
     "sweep": every(10, "usage_app.tasks.sweep"),
     "watch-budgets": every(60, "usage_app.tasks.watch_budgets"),
     "deliver-due-alerts": every(30, "usage_app.tasks.deliver_due_alerts"),

@@ -31,7 +31,7 @@ def missing() -> list[str]:
         absent.append("database")
     finally:
         connection.close()
-    if not _broker_answers():
+    if not broker_answers():
         absent.append("broker")
     return absent
 
@@ -53,7 +53,8 @@ def unapplied_migrations() -> bool:
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
-def _broker_answers() -> bool:
+def broker_answers() -> bool:
+    """Whether messages can be sent. Takes up to two seconds when there is nobody."""
     folder = settings.CELERY_BROKER_TRANSPORT_OPTIONS.get("data_folder_in")
     if folder:
         return Path(folder).is_dir() and os.access(folder, os.W_OK)

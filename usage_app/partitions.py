@@ -13,6 +13,11 @@ from usage_app.periods import next_month
 TABLE = "usage_app_ledgerentry"
 MONTHS_AHEAD = 12
 
+_ATTACHED = """
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = to_regclass(%(table)s) AND c.relname = ANY(%(names)s)
+"""
+
 
 def make_ahead(today: date) -> list[str]:
     """Make every partition from this month to `MONTHS_AHEAD` months on that is missing; answers
@@ -31,6 +36,18 @@ def make_ahead(today: date) -> list[str]:
                 _make(cursor, name, month)
                 made.append(name)
     return made
+
+
+def months_ahead(today: date) -> int:
+    """How many months after this one have their partitions, without a gap; -1: not even this one.
+    It reads the catalogue alone.
+    """
+    names = [f"{TABLE}_{month:%Y_%m}" for month in _months(today)]
+    with connection.cursor() as cursor:
+        cursor.execute(_ATTACHED, {"table": TABLE, "names": names})
+        attached = {name for (name,) in cursor}
+    missing = (place for place, name in enumerate(names) if name not in attached)
+    return next(missing, len(names)) - 1
 
 
 def rows_in_default() -> int:

@@ -56,6 +56,8 @@ def _sum_of_rows(column: str) -> str:
     return f"sum(r.{column})" if column in _MONEY else f"sum(r.{column})::bigint"
 
 
+# Of roll-up rows `r`: their latencies and times to the first token, added up.
+HISTOGRAM_SUMS = ", ".join(map(_histogram_of_rows, _HISTOGRAMS))
 _ENTRY_SUMS = ", ".join(f"{sql} AS {name}" for name, sql in _OF_ENTRIES.items())
 _ROW_SUMS = ", ".join(f"{_sum_of_rows(name)} AS {name}" for name in _STORED)
 
@@ -122,7 +124,7 @@ CLEAR_MONTH = (
 FILL_MONTH = f"""
 INSERT INTO usage_app_monthlyusage (tenant_id, month, {_COLUMNS})
 SELECT r.tenant_id, %(month)s, r.cost_center, r.api_key_id, r.model, {_ROW_SUMS},
-    {", ".join(map(_histogram_of_rows, _HISTOGRAMS))}
+    {HISTOGRAM_SUMS}
 FROM usage_app_dailyusage r
 WHERE r.tenant_id = %(tenant_id)s AND r.day >= %(month)s AND r.day < %(next_month)s
 GROUP BY r.tenant_id, r.cost_center, r.api_key_id, r.model

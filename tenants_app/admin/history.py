@@ -81,6 +81,17 @@ def of(obj: Model, user: AbstractBaseUser | AnonymousUser, *, most: int = MOST) 
     return [one for one in changes if one.fields or one.verb != VERBS["update"]]
 
 
+def newest(user: AbstractBaseUser | AnonymousUser, *, most: int) -> list[Change]:
+    """The newest changes of all that the user may see, without what they changed. One query."""
+    models = visible(user)
+    if not models:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(history_sql.newest_of_all(models), {"most": most})
+        rows = cursor.fetchall()
+    return [_headline(row) for row in rows]
+
+
 def visible(user: Any) -> list[type[Model]]:
     """The event tables of those models that the user may view."""
     return [model for model in pghistory.core.event_models() if _may_view(user, model)]
@@ -110,6 +121,21 @@ def _event(row: Sequence[Any], obj: Model) -> _Event:
         pgh_diff={name: pair for name, pair in _own(diff).items() if pair[0] != pair[1]},
         who=username or gone,
         reason=str(context.get("reason") or ""),
+    )
+
+
+def _headline(row: Sequence[Any]) -> Change:
+    label, _, verb, at, obj_id, metadata, username, after = row
+    context, data = _json(metadata), _json(after)
+    gone = f"user #{context['user']}" if context.get("user") else "no user"
+    return Change(
+        at=at,
+        who=username or gone,
+        verb=VERBS.get(verb, verb),
+        what=f"{kind(label)} #{obj_id}",
+        name=next((str(data[name]) for name in CALLED_BY if data.get(name)), ""),
+        why=str(context.get("reason") or ""),
+        fields=(),
     )
 
 

@@ -20,6 +20,29 @@ LEFT JOIN auth_user u ON u.id::text = c.metadata ->> 'user')
 """
 
 
+# Without what rows were before: the newest of whole tables, by their keys.
+_NEWEST_OF_TABLE = """
+(SELECT '{label}' AS label, e.pgh_id, e.pgh_label, e.pgh_created_at, e.pgh_obj_id::text,
+    c.metadata, u.username, to_jsonb(e) AS after
+FROM (SELECT * FROM "{table}" ORDER BY pgh_id DESC LIMIT %(most)s) e
+LEFT JOIN pghistory_context c ON c.id = e.pgh_context_id
+LEFT JOIN auth_user u ON u.id::text = c.metadata ->> 'user')
+"""
+_THE_NEWEST = " ORDER BY pgh_created_at DESC, pgh_id DESC LIMIT %(most)s"
+
+
+def newest_of_all(models: Sequence[type[Model]]) -> str:
+    """For whole event tables; `most` is its parameter."""
+    tables = (
+        _NEWEST_OF_TABLE.format(
+            label=model.pgh_tracked_model._meta.label,  # type: ignore[attr-defined]
+            table=model._meta.db_table,
+        )
+        for model in models
+    )
+    return " UNION ALL ".join(tables) + _THE_NEWEST
+
+
 def newest(models: Sequence[type[Model]], obj: Model) -> str:
     """For these event tables; `pk` and `most` are its parameters."""
     tables = [
@@ -32,4 +55,4 @@ def newest(models: Sequence[type[Model]], obj: Model) -> str:
         for field in model._meta.fields
         if field.related_model is type(obj)
     ]
-    return " UNION ALL ".join(tables) + " ORDER BY pgh_created_at DESC, pgh_id DESC LIMIT %(most)s"
+    return " UNION ALL ".join(tables) + _THE_NEWEST

@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from tenants_app import staff
 from tenants_app.admin import history
 from tenants_app.admin.keys import STATES, state_of
 from tenants_app.models import ApiKey, Tenant, TenantHost
@@ -129,6 +130,16 @@ def changes(request: HttpRequest, tenant: Tenant) -> Section:
     newest = history.of(tenant, request.user, most=CHANGES_SHOWN)
     more = ("The whole history", reverse("admin:tenants_app_tenant_history", args=[tenant.pk]))
     return Section("changes", "Changes", "tenants_app/sections/changes.html", newest, more)
+
+
+def newest_changes(request: HttpRequest, _look: Any) -> Section | None:
+    """The newest changes of the configuration, for those who may view all of them."""
+    user = request.user
+    if staff.tenants_of(user) is not None or not user.has_perm("tenants_app.view_change"):
+        return None
+    more = ("The whole history", reverse("admin:tenants_app_change_changelist"))
+    rows = history.newest(user, most=CHANGES_SHOWN)
+    return Section("changes", "Changes", "tenants_app/sections/newest_changes.html", rows, more)
 
 
 def list_url(label: str, tenant: Tenant) -> str:

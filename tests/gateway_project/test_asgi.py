@@ -89,7 +89,7 @@ def test_missing_names_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OperationalError("gone")
 
     monkeypatch.setattr(readiness, "unapplied_migrations", no_database)
-    monkeypatch.setattr(readiness, "_broker_answers", lambda: False)
+    monkeypatch.setattr(readiness, "broker_answers", lambda: False)
     assert readiness.missing() == ["database", "broker"]
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from tenants_app import keys
 from tests.admin_site import form_of, logged_in, make_books, text_of, url_of
 from tests.factories import make_model, make_tenant
-from usage_app.models import GatewayProcess, LedgerEntry, Price, Reservation
+from usage_app.models import LedgerEntry, Price, Reservation
 
 pytestmark = pytest.mark.django_db
 
@@ -122,25 +122,3 @@ def test_price_used_between_opening_and_saving_is_refused_in_words(
     response = client.post(url_of(Price, "delete", price.pk), {"post": "yes"}, follow=True)
     assert "still in use" in text_of(response)
     assert Price.objects.get().input == 1
-
-
-def test_front_page_tells_a_stuck_process_from_a_stopped_one() -> None:
-    client = logged_in(superuser=True)
-    now = timezone.now()
-    make_books(make_tenant(), None)
-    stuck = GatewayProcess.objects.get()
-    for process, silence in ((stuck, 40), (uuid.uuid4(), 50), (uuid.uuid4(), 9000)):
-        GatewayProcess.objects.update_or_create(
-            id=getattr(process, "id", process),
-            defaults={
-                "host": "web",
-                "pid": silence,
-                "started_at": now,
-                "heartbeat_at": now - timedelta(seconds=silence),
-            },
-        )
-    shown = client.get("/admin/").context["overview"].processes
-    assert [(process.name, process.state) for process in shown] == [
-        ("web #40", "stuck"),
-        ("web #50", "stopped"),
-    ]

@@ -14,11 +14,11 @@ from django.urls import reverse
 from tenants_app.models import Tenant
 from usage_app import selectors
 from usage_app.fills import NOTHING, Counters, Fill
-from usage_app.overview import money
+from usage_app.overview.look import money
+from usage_app.overview.nearly_full import NEAR_PERCENT
 from usage_app.pricing import to_decimal
 
 KEYS_SHOWN: Final = 5
-NEAR_PERCENT: Final = 80
 # A bar's length in its picture's units.
 WIDTH: Final = 1000
 PERIODS: Final = {

@@ -25,7 +25,7 @@ from usage_app.admin import budget_bars
 from usage_app.admin.refusal_words import UNKNOWN, WORDS, Words
 from usage_app.figures import Span
 from usage_app.models import LedgerEntry, RefusalCount
-from usage_app.overview import money
+from usage_app.overview.look import money
 from usage_app.periods import local_day
 from usage_app.reports.chart import Chart, Point, chart
 from usage_app.reports.lines import Line, sum_of

@@ -1,4 +1,4 @@
-"""Bars over the days of a report, as numbers for an SVG. PURE; money is never made a float."""
+"""Bars over days or hours, as numbers for an SVG. PURE; money is never made a float."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _GAP_OF_A_BAR = 4
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One day; `x`, `y`, `width` and `height` in the picture's units."""
+    """One day or hour; `x`, `y`, `width` and `height` in the picture's units."""
 
     day: date
     value: str
@@ -34,10 +34,15 @@ class Chart:
     most: str
     bars: Sequence[Bar]
 
+    @property
+    def last(self) -> date:
+        """The day or hour at its end."""
+        return self.bars[-1].day
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A day's value, as it is read, and where it leads to."""
+    """A day's or hour's value, as it is read, and where it leads to, if anywhere."""
 
     day: date
     value: Decimal | int

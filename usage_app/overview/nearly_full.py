@@ -1,0 +1,75 @@
+"""The budgets of days and months that are nearly used up or over, of all tenants and their keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tenants_app.snapshots import limit_of
+from usage_app.fills import Counters, Fill, fills_of
+from usage_app.overview.look import SEEN, Look
+
+NEAR_PERCENT: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """One such budget: whose it is, and how full."""
+
+    tenant_id: int
+    tenant: str
+    key_id: int | None
+    key: str | None
+    fill: Fill
+    counters: Counters
+
+
+def nearly_full(look: Look, most: int) -> tuple[Sequence[Full], int]:
+    """The fullest first, and how many there are in all. One statement."""
+    rows = look.rows(_FULLEST, percent=NEAR_PERCENT, most=most)
+    return [_full(look, row[:-1]) for row in rows], rows[0][-1] if rows else 0
+
+
+def _full(look: Look, row: Sequence[Any]) -> Full:
+    tenant_id, tenant, timezone, key_id, key, metric, period, limit, *window = row
+    counters = Counters(look.now, timezone, windows={(key_id, period): window}, buckets={})
+    limits = [limit_of(metric, period, limit, None)]
+    (fill,) = fills_of("key" if key_id else "tenant", key_id, limits, counters)
+    return Full(tenant_id, tenant, key_id, key, fill, counters)
+
+
+# Of each scope: which budgets are its, and which windows. Each window is found from its end of the
+# index; those of days that have not begun are made ahead.
+def _budgets(names: str, key: str, windows: str) -> str:
+    return f"""
+SELECT t.id AS tenant_id, t.slug, t.timezone, {names}, b.metric, b.period, b."limit",
+    w.requests, w.tokens, w.cost, w.held_requests, w.held_tokens, w.held_cost,
+    CASE b.metric WHEN 'requests' THEN w.requests + w.held_requests
+        WHEN 'tokens' THEN w.tokens + w.held_tokens ELSE w.cost + w.held_cost END
+        / b."limit" AS share
+FROM tenants_app_budget b JOIN tenants_app_tenant t ON t.id = b.tenant_id {key}
+JOIN LATERAL (
+    SELECT * FROM usage_app_usagewindow w
+    WHERE w.tenant_id = b.tenant_id AND {windows} AND w.period = b.period
+        AND w.starts_at <= %(now)s
+    ORDER BY w.starts_at DESC LIMIT 1
+) w ON w.ends_at > %(now)s
+WHERE b.period IN ('day', 'month') AND {SEEN}
+"""
+
+
+_OF_TENANTS = _budgets(
+    "NULL::bigint AS key_id, NULL AS key",
+    "AND b.api_key_id IS NULL",
+    "w.api_key_id IS NULL",
+)
+_OF_KEYS = _budgets(
+    "k.id AS key_id, k.name AS key",
+    "JOIN tenants_app_apikey k ON k.id = b.api_key_id AND k.revoked_at IS NULL",
+    "w.api_key_id = b.api_key_id",
+)
+_FULLEST = f"""
+SELECT tenant_id, slug, timezone, key_id, key, metric, period, "limit",
+    requests, tokens, cost, held_requests, held_tokens, held_cost, count(*) OVER ()
+FROM ({_OF_TENANTS} UNION ALL {_OF_KEYS}) b WHERE share * 100 >= %(percent)s
+ORDER BY share DESC, slug, key_id NULLS FIRST, period LIMIT %(most)s
+"""

@@ -1,0 +1,169 @@
+"""Today and this month at a glance, each tenant's by its own calendar: what windows count at this
+moment, what the roll-ups know of errors and latencies, and what was refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from usage_app.histograms import Between, percentile
+from usage_app.models import RollupMark
+from usage_app.overview.look import SEEN, Look, money, share
+from usage_app.usage_sql import HISTOGRAM_SUMS
+
+BUSIEST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What windows of one period count."""
+
+    requests: int
+    tokens: int
+    cost: Decimal
+
+    @property
+    def cost_told(self) -> str:
+        return money(self.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A tenant and its day."""
+
+    tenant_id: int
+    tenant: str
+    requests: int
+    tokens: int
+    cost_told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What windows count now."""
+
+    today: Counters
+    month: Counters
+    busiest: Sequence[Busy]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the roll-ups know of a period."""
+
+    requests: int
+    errors: int
+    latency: Between | None = None
+    ttft: Between | None = None
+
+    @property
+    def error_rate(self) -> str:
+        return share(self.errors, self.requests) if self.requests else "no requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A tenant's refusals with one code within a day."""
+
+    tenant_id: int
+    tenant: str
+    code: str
+    refusals: int
+    latest: datetime
+
+
+def live(look: Look) -> Live:
+    """What windows count now, and the tenants with the most tokens today."""
+    rows = look.rows(_LIVE, busiest=BUSIEST)
+    if not rows:
+        nothing = Counters(0, 0, Decimal(0))
+        return Live(nothing, nothing, ())
+    sums = rows[0][5:]
+    return Live(
+        Counters(*sums[:3]),
+        Counters(*sums[3:]),
+        [Busy(pk, slug, n, tokens, money(cost)) for pk, slug, n, tokens, cost, *_ in rows if n],
+    )
+
+
+def rates(look: Look) -> tuple[Rates, Rates]:
+    """Of today, with latencies, and of this month."""
+    ((requests, errors, latency, ttft),) = look.rows(_TODAY)
+    today = Rates(requests, errors, percentile(latency, 95), percentile(ttft, 95))
+    ((requests, errors),) = look.rows(_MONTH)
+    return today, Rates(requests, errors)
+
+
+def refusals(look: Look) -> tuple[int, int]:
+    """Those of today and of this month."""
+    ((today, month),) = look.rows(_REFUSALS)
+    return today, month
+
+
+def refused(look: Look, most: int) -> list[Refused]:
+    """The most frequent refusals of the last 24 hours."""
+    return [Refused(*row) for row in look.rows(_REFUSED, most=most)]
+
+
+def rolled_up_to() -> datetime | None:
+    """What was settled before is in the roll-ups; None: nothing is."""
+    return RollupMark.objects.values_list("settled_before", flat=True).first()
+
+
+# A window is found from its end of the index; those of days that have not begun are made ahead.
+def _window(period: str) -> str:
+    return f"""
+LEFT JOIN LATERAL (
+    SELECT w.* FROM usage_app_usagewindow w
+    WHERE w.tenant_id = t.id AND w.api_key_id IS NULL AND w.period = '{period}'
+        AND w.starts_at <= %(now)s
+    ORDER BY w.starts_at DESC LIMIT 1
+) {period} ON {period}.ends_at > %(now)s
+"""
+
+
+_SUMS = ", ".join(
+    f"coalesce(sum({period}.{name}) OVER (), 0)::{kind}"
+    for period in ("day", "month")
+    for name, kind in (("requests", "bigint"), ("tokens", "bigint"), ("cost", "numeric"))
+)
+_LIVE = f"""
+SELECT t.id, t.slug, day.requests, day.tokens, day.cost, {_SUMS}
+FROM tenants_app_tenant t {_window("day")} {_window("month")}
+WHERE {SEEN} ORDER BY day.tokens DESC NULLS LAST, day.requests DESC, t.slug LIMIT %(busiest)s
+"""
+
+_LOCAL_DAY = "(%(now)s::timestamptz AT TIME ZONE t.timezone)::date"
+_LOCAL_MONTH = "date_trunc('month', %(now)s::timestamptz AT TIME ZONE t.timezone)::date"
+_TODAY = f"""
+SELECT coalesce(sum(r.requests), 0)::bigint, coalesce(sum(r.errors), 0)::bigint, {HISTOGRAM_SUMS}
+FROM tenants_app_tenant t
+JOIN usage_app_dailyusage r ON r.tenant_id = t.id AND r.day = {_LOCAL_DAY}
+WHERE {SEEN}
+"""
+_MONTH = f"""
+SELECT coalesce(sum(r.requests), 0)::bigint, coalesce(sum(r.errors), 0)::bigint
+FROM tenants_app_tenant t
+JOIN usage_app_monthlyusage r ON r.tenant_id = t.id AND r.month = {_LOCAL_MONTH}
+WHERE {SEEN}
+"""
+
+# Where the month is still the last one, it began up to a month and a day ago.
+_EARLIEST = "%(now)s::timestamptz - interval '32 days'"
+_REFUSALS = f"""
+SELECT coalesce(sum(n.refusals) FILTER (WHERE n.day = {_LOCAL_DAY}), 0)::bigint,
+    coalesce(sum(n.refusals) FILTER (WHERE n.day >= {_LOCAL_MONTH}), 0)::bigint
+FROM (
+    SELECT n.tenant_id, n.refusals, (n.hour AT TIME ZONE t.timezone)::date AS day
+    FROM usage_app_refusalcount n JOIN tenants_app_tenant t ON t.id = n.tenant_id
+    WHERE n.hour <= %(now)s AND n.hour >= {_EARLIEST} AND {SEEN}
+) n JOIN tenants_app_tenant t ON t.id = n.tenant_id
+"""
+_REFUSED = f"""
+SELECT t.id, t.slug, n.code, sum(n.refusals)::bigint AS refusals, max(n.hour)
+FROM usage_app_refusalcount n JOIN tenants_app_tenant t ON t.id = n.tenant_id
+WHERE n.hour > %(now)s::timestamptz - interval '24 hours' AND n.hour <= %(now)s AND {SEEN}
+GROUP BY t.id, t.slug, n.code ORDER BY refusals DESC, t.slug, n.code LIMIT %(most)s
+"""

@@ -19,7 +19,7 @@ from tenants_app import keys, staff
 from tenants_app.models import ApiKey, Model, Tenant
 from tests.admin_site import logged_in, make_staff, text_of, url_of
 from tests.factories import make_budget, make_key, make_model, make_price, make_route, make_tenant
-from tests.live import Frame, Server, eventually, frames
+from tests.live import Frame, Server, Servers, eventually, frames
 from usage_app.models import LedgerEntry, Margin, RefusalCount, Reservation
 
 pytestmark = pytest.mark.xdist_group("live")
@@ -68,16 +68,16 @@ def acme(transactional_db: None) -> Tenant:
 
 @pytest.fixture
 def browse(live: Server, acme: Tenant) -> Open:
-    def opened(*permissions: str, tenant: Tenant = acme) -> Browser:
+    def opened(*permissions: str, server: Server = live) -> Browser:
         user, client = make_staff(*(permissions or RIGHTS)), Client()
         client.force_login(user)
         cookie = client.cookies["sessionid"].value
-        url = url_of(Tenant, "try_it", tenant.pk)
-        page = live.get(url, cookie=f"sessionid={cookie}")
+        url = url_of(Tenant, "try_it", acme.pk)
+        page = server.get(url, cookie=f"sessionid={cookie}")
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
         cookies = f"sessionid={cookie}; csrftoken={page.cookies.get('csrftoken', '')}"
         csrf = {"x-csrftoken": token[1]} if token else {}
-        return Browser(live, user, url, {"cookie": cookies, **csrf})
+        return Browser(server, user, url, {"cookie": cookies, **csrf})
 
     return opened
 
@@ -204,6 +204,18 @@ def test_hang_up_settles(browse: Open, acme: Tenant) -> None:
     assert (entry.outcome, entry.usage_source) == ("aborted", "partial")
     assert 0 < entry.output_tokens < 500
     assert eventually(lambda: not Reservation.objects.exists())
+
+
+def test_stopping_server_settles(browse: Open, servers: Servers) -> None:
+    (server,) = servers.start(graceful_seconds=1)
+    make_route(make_model("demo-slow"))
+    browser = browse(server=server)
+    with browser.streaming(modelId="demo-slow", message="one two three four five six") as answer:
+        next(answer.iter_bytes())
+        server.terminate()
+    entry = LedgerEntry.objects.get()
+    assert (entry.outcome, entry.output_tokens > 0) == ("aborted", True)
+    assert not Reservation.objects.exists()
 
 
 def test_not_more_than_a_few_at_once(browse: Open, acme: Tenant) -> None:

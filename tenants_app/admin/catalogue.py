@@ -293,6 +293,11 @@ class RouteAdmin(ConfigurationAdmin):
     search_help_text = "Model, upstream or tenant"
     autocomplete_fields = ("model", "upstream", "tenant")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With what a route is called by, also where it is only named."""
+        rows: QuerySet[Any] = super().get_queryset(request).select_related("model", "upstream")
+        return rows
+
     @display(description="Called there", ordering="upstream_model")
     def called(self, route: Route) -> str:
         return route.upstream_model or route.model.public_id

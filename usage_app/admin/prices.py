@@ -5,7 +5,7 @@ are never changed for the days of a closed month.
 from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
@@ -82,6 +82,11 @@ class PriceAdmin(ConfigurationAdmin):
             },
         ),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With the model, by which a price is called also where it is only named."""
+        rows: QuerySet[Any] = super().get_queryset(request).select_related("model")
+        return rows
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return super().has_change_permission(request, obj) and not _is_frozen(request, obj)

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import path
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter, TextFilter
@@ -85,6 +86,9 @@ class Newest(ChangeList):
         chosen = [(event.pgh_slug, event.pgh_id, event.pgh_model) for event in self.result_list]
         whole = whole_events({model for _, _, model in chosen}, [pgh_id for _, pgh_id, _ in chosen])
         self.result_list = [whole[slug] for slug, _, _ in chosen]
+        called = history.called_in(self.result_list)
+        for event in self.result_list:
+            event.called = called
 
 
 def whole_events(models: set[str], ids: list[int]) -> dict[str, Change]:
@@ -121,7 +125,7 @@ class ChangesAdmin(ReadOnlyAdmin):
     search_help_text = "Number of the changed row, or user name"
     ordering = ("-pgh_created_at", "-pgh_slug")
     list_select_related = False
-    fields = ("at", "who", "url", "what", "verb", "reason", "told_in_full", "row")
+    fields = ("at", "who", "url", "what", "number", "verb", "reason", "told_in_full", "row")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -173,8 +177,9 @@ class ChangesAdmin(ReadOnlyAdmin):
         return queryset.filter(user__username=term), False
 
     @display(description="When")
-    def at(self, event: Any) -> Any:
-        return event.pgh_created_at
+    def at(self, event: Any) -> SafeString:
+        moment = f"{timezone.localtime(event.pgh_created_at):%Y-%m-%d %H:%M}"
+        return format_html('<time class="whitespace-nowrap">{}</time>', moment)
 
     @display(description="Who")
     def who(self, event: Any) -> str:
@@ -186,7 +191,11 @@ class ChangesAdmin(ReadOnlyAdmin):
 
     @display(description="What")
     def what(self, event: Any) -> str:
-        return f"{history.kind(event.pgh_obj_model)} #{event.pgh_obj_id}"
+        return history.named(event, _called(event))
+
+    @display(description="Its number")
+    def number(self, event: Any) -> str:
+        return str(event.pgh_obj_id)
 
     @display(
         description="Change", label={"added": "success", "changed": "info", "deleted": "danger"}
@@ -197,7 +206,7 @@ class ChangesAdmin(ReadOnlyAdmin):
     @display(description="Fields")
     def told(self, event: Any) -> SafeString:
         """What changed, field by field; of a row that came or went its first values in a line."""
-        fields = history.field_changes(event)
+        fields = history.field_changes(event, _called(event))
         if event.pgh_label == "update":
             return _lines(fields)
         line = ", ".join(f"{field.name} {field.after or field.before}" for field in fields)
@@ -206,12 +215,22 @@ class ChangesAdmin(ReadOnlyAdmin):
     @display(description="Fields")
     def told_in_full(self, event: Any) -> SafeString:
         """What changed; a row that came or went is shown whole below."""
-        return _lines(history.field_changes(event) if event.pgh_label == "update" else ())
+        if event.pgh_label != "update":
+            return _lines(())
+        return _lines(history.field_changes(event, _called(event)))
 
     @display(description="The whole row")
     def row(self, event: Any) -> SafeString:
         text = json.dumps(event.pgh_data, indent=2, ensure_ascii=False)
         return format_html('<pre class="tollgate-code">{}</pre>', text)
+
+
+def _called(event: Any) -> history.Names:
+    """What rows are called that an event refers to; a list has asked for all of its page."""
+    if not hasattr(event, "called"):
+        event.called = history.called_in([event])
+    called: history.Names = event.called
+    return called
 
 
 def _lines(fields: Iterable[history.FieldChange]) -> SafeString:

@@ -103,6 +103,37 @@ def names_of(ids: Iterable[int | None]) -> dict[int, str]:
     return {user.pk: user.get_username() for user in users}
 
 
+def called_in(events: Iterable[Event]) -> Names:
+    """What the rows are called that these events are of or refer to; a query for each table."""
+    ids: dict[Any, set[Any]] = {}
+    for event in events:
+        for name, field in _relations(event.pgh_obj_model).items():
+            pair = (event.pgh_diff or {}).get(name, ())
+            wanted = {event.pgh_data.get(name), *pair} - {None}
+            ids.setdefault(field.related_model, set()).update(wanted)
+    return {
+        (model._meta.label, pk): str(row)
+        for model, wanted in ids.items()
+        for pk, row in model._default_manager.in_bulk([*wanted]).items()
+    }
+
+
+def named(event: Event, called: Names) -> str:
+    """The changed row in words, as in "budget tokens per day of acme"; by its number, if it has
+    no name.
+    """
+    owner = called.get(("tenants_app.Tenant", event.pgh_data.get("tenant_id")))
+    whose = f"of {owner}" if owner else ""
+    name = _name(event, called) or (f"#{event.pgh_obj_id}" if not whose else "")
+    return " ".join(filter(None, (kind(event.pgh_obj_model), name, whose)))
+
+
+def _relations(label: str) -> dict[str, Any]:
+    """The fields of a table that refer to others, by their columns."""
+    fields = apps.get_model(label)._meta.fields
+    return {str(field.column): field for field in fields if field.related_model}
+
+
 def _event(row: Sequence[Any], obj: Model) -> _Event:
     label, _, verb, at, obj_id, metadata, username, after, before = row
     context, data, earlier = (_json(part) for part in (metadata, after, before))
@@ -193,7 +224,7 @@ def _called(events: Iterable[_Event], obj: Model, models: Iterable[Any]) -> Name
     return found
 
 
-def _name(event: _Event, called: Names) -> str:
+def _name(event: Event | _Event, called: Names) -> str:
     data = event.pgh_data
     if "period" in data and "metric" in data:
         period = data["period"]

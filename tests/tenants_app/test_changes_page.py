@@ -12,7 +12,7 @@ from django.test import Client
 from tenants_app import staff
 from tenants_app.models import Change, Tenant
 from tests.admin_site import logged_in, make_staff, text_of, url_of
-from tests.factories import make_budget, make_tenant
+from tests.factories import make_budget, make_model, make_tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +77,16 @@ def test_list_and_file_are_of_the_same_changes() -> None:
         assert shown == {one["row"] for one in found}, filters
     assert "export/?tenant=acme" in text_of(client.get(URL, {"tenant": "acme"}))
     assert client.get(f"{URL}export/", {"pgh_created_at": "x"}).status_code == 302
+
+
+def test_rows_are_told_by_their_names_and_their_tenant() -> None:
+    acme = make_tenant("acme")
+    make_budget(acme, "tokens", "day", 5)
+    Tenant.objects.filter(pk=acme.pk).update(default_model=make_model("small"))
+    page = text_of(logged_in(superuser=True).get(URL))
+    for told in ("budget tokens per day of acme", "tenant acme", "none → small", "model small"):
+        assert told in page
+    assert f"budget #{acme.budgets.get().pk}" not in page
 
 
 def test_staff_of_some_tenants_take_along_their_own() -> None:

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -83,12 +83,20 @@ class LineInline(Part):
 
     model = StatementLine
     fields = (
-        *("cost_center", "model", "requests", "total_tokens"),
+        *("cost_center", "model", "requests_told", "tokens_told"),
         *("cost_told", "credit_told", "price_told", "amount_told"),
     )
     readonly_fields = fields
     per_page = 50
     verbose_name_plural = "Lines"
+
+    @display(description="Requests")
+    def requests_told(self, line: StatementLine) -> str:
+        return f"{line.requests:,}"
+
+    @display(description="Total tokens")
+    def tokens_told(self, line: StatementLine) -> str:
+        return f"{line.total_tokens:,}"
 
     @display(description="Cost")
     def cost_told(self, line: StatementLine) -> str:
@@ -111,10 +119,22 @@ class DayInline(Part):
     """The days that a statement counts."""
 
     model = StatementDay
-    fields = ("day", "entries", "percent", "cost_told", "credit_told", "digest")
+    fields = ("day", "entries_told", "margin_told", "cost_told", "credit_told", "digest_told")
     readonly_fields = fields
     per_page = 31
     verbose_name_plural = "Days"
+
+    @display(description="Entries")
+    def entries_told(self, day: StatementDay) -> str:
+        return f"{day.entries:,}"
+
+    @display(description="Margin")
+    def margin_told(self, day: StatementDay) -> str:
+        return f"{money(day.percent)} %"
+
+    @display(description="Digest")
+    def digest_told(self, day: StatementDay) -> SafeString:
+        return format_html('<span class="break-all tollgate-value">{}</span>', day.digest)
 
     @display(description="Cost")
     def cost_told(self, day: StatementDay) -> str:
@@ -130,20 +150,20 @@ class StatementAdmin(ReadOnlyAdmin):
     """Closed months."""
 
     tenant_path = "tenant"
-    list_display = ("month_told", "tenant", "total_told", "entries", "closed_at", "closed_by")
+    list_display = ("month_told", "tenant", "total_told", "entries_told", "closed_at", "closed_by")
     list_filter = (("tenant", AutocompleteSelectFilter), ("month", RangeDateFilter))
     list_select_related = ("tenant",)
     ordering = ("-month", "tenant_id")
     actions_list = ("to_close",)
     inlines = (LineInline, DayInline)
-    readonly_fields = ("month_told", "total_told", "price_told", "files", "known")
+    readonly_fields = ("month_told", "total_told", "price_told", "entries_told", "files", "known")
     fieldsets = (
         (
             None,
             {
                 "fields": (
                     ("tenant", "month_told", "timezone"),
-                    ("total_told", "price_told", "entries"),
+                    ("total_told", "price_told", "entries_told"),
                     ("closed_at", "closed_by"),
                     "known",
                     "files",
@@ -174,6 +194,10 @@ class StatementAdmin(ReadOnlyAdmin):
     @display(description="Total")
     def total_told(self, statement: Statement) -> str:
         return f"{in_units(statement.total, statement)} {statement.currency}"
+
+    @display(description="Entries", ordering="entries")
+    def entries_told(self, statement: Statement) -> str:
+        return f"{statement.entries:,}"
 
     @display(description="Exact price")
     def price_told(self, statement: Statement) -> str:

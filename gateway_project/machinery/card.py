@@ -72,7 +72,7 @@ def _rollups(now: datetime) -> Part:
         return Part("Roll-ups", "late", "Nothing was rolled up yet.")
     if at < now - ROLLUPS_LATE:
         return Part("Roll-ups", "bad", "Roll-ups are behind: reports read the ledger itself.", at)
-    return Part("Roll-ups", "good", "What was settled before is in them.", at)
+    return Part("Roll-ups", "good", "All but the last minutes are in them.", at)
 
 
 def _partitions(now: datetime) -> Part:

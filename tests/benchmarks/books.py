@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> None:
 
 
 def measure(entries: int) -> None:
-    """Fill the books, then: roll up, report, reconcile."""
+    """Fill the books, then: roll up, report, open the front page, reconcile."""
     import django
     from django.core.management import call_command
 
@@ -122,6 +122,7 @@ def measure(entries: int) -> None:
     told("roll up when nothing is new", rollups.roll_up_new)
     statement("VACUUM (ANALYZE)")
     reports(first)
+    front_page()
     run: Any = told("reconcile everything", lambda: reconciliation.run(author="benchmark"))
     say(f"{run}: {run.entries} entries, {run.rollups} roll-up rows, {run.windows} windows")
 
@@ -212,6 +213,29 @@ def reports(first: date) -> None:
             median(label, partial(selectors.usage, groups, span))
         label = f"usage of {name} of one tenant by api_key_id, model"
         median(label, partial(selectors.usage, ("api_key_id", "model"), span, tenant=busiest))
+
+
+def front_page() -> None:
+    """What the admin's front page asks, card by card, and all of it."""
+    from usage_app import selectors
+    from usage_app.overview import books, month, nearly_full, today, trends
+    from usage_app.overview.look import Look
+
+    look = Look(selectors.clock())
+    parts: dict[str, Callable[[], Any]] = {
+        "windows of now": partial(today.live, look),
+        "errors and latencies": partial(today.rates, look),
+        "refusals": lambda: (today.refusals(look), today.refused(look, 6)),
+        "30 days": partial(trends.days, look),
+        "24 hours": partial(trends.hours, look),
+        "budgets nearly full": partial(nearly_full.nearly_full, look, 10),
+        "the month by tenant": partial(month.by_tenant, look, 6),
+        "months to close": partial(month.to_close, 6),
+        "comparison and holds": lambda: (books.compared(look), books.holds(look)),
+    }
+    for name, work in parts.items():
+        median(f"front page, {name}", lambda work=work: [work()])
+    median("front page, all of these", lambda: [work() for work in parts.values()])
 
 
 def median(label: str, work: Callable[[], list[Any]], times: int = 5) -> None:

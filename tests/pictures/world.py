@@ -119,7 +119,7 @@ def make_globex() -> Tenant:
         default_model=Model.objects.get(public_id="llama-3.3-70b"),
     )  # fmt: skip
     keys.issue(globex, name="Analysts")
-    make_budget(globex, "tokens", "day", 150_000)
+    make_budget(globex, "tokens", "day", 100_000)
     return globex
 
 

@@ -34,7 +34,7 @@ class KindFilter(DropdownFilter):  # type: ignore[misc]
     parameter_name = "what"
 
     def lookups(self, request: HttpRequest, page: Any) -> list[tuple[str, str]]:
-        labels = {model.pgh_tracked_model._meta.label for model in history.visible(request.user)}  # type: ignore[attr-defined]
+        labels = history.labels(request.user)
         return sorted((label, history.kind(label)) for label in labels)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -86,7 +86,7 @@ class Newest(ChangeList):
         chosen = [(event.pgh_slug, event.pgh_id, event.pgh_model) for event in self.result_list]
         whole = whole_events({model for _, _, model in chosen}, [pgh_id for _, pgh_id, _ in chosen])
         self.result_list = [whole[slug] for slug, _, _ in chosen]
-        called = history.called_in(self.result_list)
+        called = history.called_in(self.result_list, history.labels(request.user))
         for event in self.result_list:
             event.called = called
 
@@ -228,7 +228,7 @@ class ChangesAdmin(ReadOnlyAdmin):
 def _called(event: Any) -> history.Names:
     """What rows are called that an event refers to; a list has asked for all of its page."""
     if not hasattr(event, "called"):
-        event.called = history.called_in([event])
+        event.called = history.called_in([event], [event.pgh_obj_model])
     called: history.Names = event.called
     return called
 

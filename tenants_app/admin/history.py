@@ -97,20 +97,29 @@ def visible(user: Any) -> list[type[Model]]:
     return [model for model in pghistory.core.event_models() if _may_view(user, model)]
 
 
+def labels(user: Any) -> set[str]:
+    """The models whose events the user may see."""
+    return {model.pgh_tracked_model._meta.label for model in visible(user)}  # type: ignore[attr-defined]
+
+
 def names_of(ids: Iterable[int | None]) -> dict[int, str]:
     """The user names of these ids, in one query."""
     users = get_user_model()._default_manager.filter(pk__in=[pk for pk in ids if pk is not None])
     return {user.pk: user.get_username() for user in users}
 
 
-def called_in(events: Iterable[Event]) -> Names:
-    """What the rows are called that these events are of or refer to; a query for each table."""
-    ids: dict[Any, set[Any]] = {}
+def called_in(events: Iterable[Event], labels: Iterable[str]) -> Names:
+    """What the rows are called that these events refer to. One query for each table that rows of
+    these models can refer to, whether or not these do.
+    """
+    relations = {label: _relations(label) for label in labels}
+    ids: dict[Any, set[Any]] = {
+        field.related_model: {0} for fields in relations.values() for field in fields.values()
+    }
     for event in events:
-        for name, field in _relations(event.pgh_obj_model).items():
+        for name, field in relations[event.pgh_obj_model].items():
             pair = (event.pgh_diff or {}).get(name, ())
-            wanted = {event.pgh_data.get(name), *pair} - {None}
-            ids.setdefault(field.related_model, set()).update(wanted)
+            ids[field.related_model] |= {event.pgh_data.get(name), *pair} - {None}
     return {
         (model._meta.label, pk): str(row)
         for model, wanted in ids.items()

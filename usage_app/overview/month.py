@@ -78,8 +78,11 @@ SELECT {", ".join(f"m.{name}" for name in _NAMES)}, m.id, m.slug, count(*) OVER 
 FROM (
     SELECT t.id, t.slug, {_SUMS}
     FROM tenants_app_tenant t
-    JOIN usage_app_monthlyusage r ON r.tenant_id = t.id
-        AND r.month = date_trunc('month', %(now)s::timestamptz AT TIME ZONE t.timezone)::date
+    JOIN LATERAL (
+        SELECT * FROM usage_app_monthlyusage r WHERE r.tenant_id = t.id
+            AND r.month = date_trunc('month', %(now)s::timestamptz AT TIME ZONE t.timezone)::date
+        OFFSET 0
+    ) r ON true
     WHERE {SEEN} GROUP BY t.id, t.slug
 ) m ORDER BY m.cost DESC, m.total_tokens DESC, m.slug LIMIT %(most)s
 """

@@ -51,7 +51,7 @@ JOIN LATERAL (
     SELECT * FROM usage_app_usagewindow w
     WHERE w.tenant_id = b.tenant_id AND {windows} AND w.period = b.period
         AND w.starts_at <= %(now)s
-    ORDER BY w.starts_at DESC LIMIT 1
+    ORDER BY w.api_key_id DESC, w.starts_at DESC LIMIT 1
 ) w ON w.ends_at > %(now)s
 WHERE b.period IN ('day', 'month') AND {SEEN}
 """

@@ -234,8 +234,12 @@ def front_page() -> None:
         "comparison and holds": lambda: (books.compared(look), books.holds(look)),
     }
     for name, work in parts.items():
-        median(f"front page, {name}", lambda work=work: [work()])
+        median(f"front page, {name}", partial(_only, work))
     median("front page, all of these", lambda: [work() for work in parts.values()])
+
+
+def _only(work: Callable[[], Any]) -> list[Any]:
+    return [work()]
 
 
 def median(label: str, work: Callable[[], list[Any]], times: int = 5) -> None:

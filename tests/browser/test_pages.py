@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from tenants_app.models import Tenant, Upstream
 from tests.admin_site import make_staff, make_world, registered, url_of
 from tests.browser.chromium import LAPTOP, PHONE, Windows, axe
 from usage_app.models import Reservation
@@ -46,20 +47,44 @@ def _open(page: Page, url: str) -> str:
     return page.url
 
 
+def problems(page: Page, url: str) -> Iterator[str]:
+    """What is wrong with an open page: on a laptop, and in the dark on a phone."""
+    if "('" in page.locator("#content").inner_text():
+        yield f"{url}: Python in place of words"
+    yield from (f"{url}: {problem}" for problem in page.evaluate(EXAMINE, []))
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme="dark")
+    if page.evaluate(TOO_WIDE) > 0:
+        yield f"{url}: wider than a phone by {page.evaluate(TOO_WIDE)}"
+    yield from (f"{url}: in the dark: {problem}" for problem in page.evaluate(EXAMINE, CONTRAST))
+
+
+def visit_actions(page: Page) -> Iterator[str]:
+    """The pages that do something, before and after their first step."""
+    make_world()
+    tenant, upstream = Tenant.objects.latest("pk"), Upstream.objects.latest("pk")
+    for name in ("suspend", "try_it", "issue_key", "credit", "history"):
+        yield _open(page, url_of(Tenant, name, tenant.pk))
+    yield _open(page, url_of(Tenant, "import_csv"))
+    for name, button in (("test_connection", "Test"), ("import_models", "Ask for its models")):
+        yield _open(page, url_of(Upstream, name, upstream.pk))
+        page.get_by_role("button", name=button).click()
+        yield page.url
+
+
+def test_pages_of_actions_are_for_everyone(windows: Windows) -> None:
+    page = windows.open(make_staff(superuser=True))
+    page.add_init_script(axe())
+    found = [problem for url in visit_actions(page) for problem in problems(page, url)]
+    Reservation.objects.all().delete()
+    assert not found, "\n".join(found)
+
+
 def test_every_page_is_for_everyone(windows: Windows) -> None:
     make_world()
     page = windows.open(make_staff(superuser=True))
     page.add_init_script(axe())
-    found = []
-    for url in visit_all(page):
-        if "('" in page.locator("#content").inner_text():
-            found.append(f"{url}: Python in place of words")
-        found += [f"{url}: {problem}" for problem in page.evaluate(EXAMINE, [])]
-        page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-        page.emulate_media(color_scheme="dark")
-        if page.evaluate(TOO_WIDE) > 0:
-            found.append(f"{url}: wider than a phone by {page.evaluate(TOO_WIDE)}")
-        found += [f"{url}: in the dark: {problem}" for problem in page.evaluate(EXAMINE, CONTRAST)]
+    found = [problem for url in visit_all(page) for problem in problems(page, url)]
     # The world's hold is nobody's, and the server must leave none.
     Reservation.objects.all().delete()
     assert not found, "\n".join(found)

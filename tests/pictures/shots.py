@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.urls import reverse
 from playwright.sync_api import Page
 
-from tenants_app.models import ApiKey, Upstream
+from tenants_app.models import ApiKey, Tenant, Upstream
 from tests.admin_site import url_of
 from tests.pictures import books
 from tests.pictures.world import World
@@ -67,17 +67,57 @@ def issuing(shown: World) -> str:
     return f"{url_of(ApiKey, 'add')}?tenant={shown.acme.pk}"
 
 
+def action(of: Callable[[World], Model], name: str) -> Callable[[World], str]:
+    """The address of a page that does something to a row."""
+    return lambda shown: url_of(type(of(shown)), name, of(shown).pk)
+
+
+def demo(_shown: World) -> Upstream:
+    """The upstream that answers."""
+    return Upstream.objects.get(name="demo")
+
+
+def suspend(page: Page) -> None:
+    page.get_by_label("Why").fill("Unpaid since September, see the mail of the 12th")
+
+
+def ask(page: Page) -> None:
+    """Until the whole answer is told."""
+    page.get_by_label("Message").fill("What is in stock?")
+    page.get_by_role("button", name="Send").click()
+    page.locator("[data-entry-link]").wait_for(state="visible")
+
+
+def choose_table(page: Page) -> None:
+    """A table as it comes out of a spreadsheet, and what it would change."""
+    rows = "tenant,cost_center,daily_tokens\nacme,retail,600000\nglobex,labs,200000\n"
+    file = {"name": "december.csv", "mimeType": "text/csv", "buffer": rows.encode()}
+    page.set_input_files("input[type=file]", file)  # type: ignore[arg-type]
+    page.get_by_label("Reason").fill("Plans of December")
+    press("Show what changes")(page)
+
+
+def press(button: str) -> Callable[[Page], None]:
+    return lambda page: page.get_by_role("button", name=button).click()
+
+
 SHOTS = (
     Shot("front", lambda _shown: reverse("admin:index"), height=900),
     Shot("front-phone", lambda _shown: reverse("admin:index"), phone=True),
     Shot("tenants", lists("tenants_app.tenant"), height=500),
     Shot("tenant", tenant, height=960),
     Shot("tenant-phone", tenant, phone=True, dark=True),
+    Shot("suspend", action(lambda shown: shown.globex, "suspend"), before=suspend, height=500),
+    Shot("playground", action(lambda shown: shown.acme, "try_it"), before=ask, height=1130),
+    Shot("alerts", lists("usage_app.alert"), height=500),
     Shot("key-issued", issuing, before=issue, height=700),
     Shot("keys", lists("tenants_app.apikey"), height=500),
     Shot("models", lists("tenants_app.model"), height=500),
     Shot("upstreams", lists("tenants_app.upstream"), height=500),
     Shot("upstream", lambda shown: url_of(Upstream, "change", shown.upstream.pk), height=900),
+    Shot("connection", action(demo, "test_connection"), before=press("Test"), height=600),
+    Shot("offers", action(demo, "import_models"), before=press("Ask for its models"), height=600),
+    Shot("table", lambda _shown: url_of(Tenant, "import_csv"), before=choose_table, height=860),
     Shot("ledger", lists("usage_app.ledgerentry"), dark=True),
     Shot("request", request, height=900),
     Shot("usage", usage, height=900),

@@ -17,15 +17,25 @@ from django.utils import timezone
 from chat_app.models import OpenCircuit, UpstreamMinute
 from tenants_app import keys
 from tenants_app.keys import IssuedKey
-from tenants_app.models import ApiKey, Model, Tenant, TenantFallback, TenantHost, Upstream
+from tenants_app.models import (
+    AlertTargets,
+    ApiKey,
+    Model,
+    Tenant,
+    TenantFallback,
+    TenantHost,
+    Upstream,
+)
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
 from tests.pictures import books
 from usage_app import corrections, reconciliation
+from usage_app.alerts import watch
 from usage_app.bills import provider_bills
 from usage_app.bills.files import Layout
 from usage_app.corrections import Why
 from usage_app.figures import Span
 from usage_app.models import (
+    AlertDelivery,
     GatewayProcess,
     LedgerEntry,
     Margin,
@@ -67,6 +77,7 @@ def make() -> World:
     fill_books(acme, globex, upstream)
     make_engine(upstream, acme, globex)
     make_finance(acme, globex, upstream)
+    make_alerts(globex)
     entry = LedgerEntry.objects.filter(tenant=acme, outcome="ok").latest("created_at")
     return World(ann, acme, globex, key, upstream, entry)
 
@@ -180,6 +191,13 @@ def make_engine(upstream: Upstream, acme: Tenant, globex: Tenant) -> None:
         process_id=process.id, upstream=spare, failures=10, outcome="unreachable",
         opened_at=now, retry_at=now + timedelta(minutes=30),
     )  # fmt: skip
+
+
+def make_alerts(globex: Tenant) -> None:
+    """What was crossed of the budgets, told to one of the two."""
+    AlertTargets.objects.create(tenant=globex, emails=["ops@globex.example"])
+    watch.note_crossed()
+    AlertDelivery.objects.update(state="sent", attempts=1, sent_at=timezone.now())
 
 
 def make_finance(acme: Tenant, globex: Tenant, upstream: Upstream) -> None:

@@ -30,6 +30,7 @@ class DeliveryInline(ReadOnlyInline):
     fields = ("channel", "target", "state_told", "attempts", "sent_at", "next_told", "last_error")
     readonly_fields = fields
     show_change_link = False
+    hide_title = True
     verbose_name_plural = "Sent to"
 
     @display(

@@ -87,6 +87,14 @@ def test_list_shows_what_was_told_and_with_which(client: Client) -> None:
         assert part in page
 
 
+def test_list_without_rows_says_whether_it_was_searched(client: Client) -> None:
+    url = reverse("admin:usage_app_alert_changelist")
+    assert "No alerts" in text_of(client.get(url))
+    searched = text_of(client.get(url, {"deliveries__state__exact": "failed"}))
+    assert "Nothing found" in searched
+    assert "Show all alerts" in searched
+
+
 def test_failed_alert_is_sent_again_by_who_may() -> None:
     make_watched(tokens=800, emails=["ops@acme.example"])
     watch.note_crossed()

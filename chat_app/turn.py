@@ -103,8 +103,7 @@ def affordable(
 
 
 def _has_money_budget(caller: Caller) -> bool:
-    limits = caller.tenant.limits + (caller.key.limits if caller.key else ())
-    return any(limit.metric == "cost" for limit in limits)
+    return any(limit.metric == "cost" for limit in caller.limits)
 
 
 def _are_the_same(one: Candidate, other: Candidate) -> bool:

@@ -13,6 +13,7 @@ Entry = tuple[str, str, str]
 # Title, icon, and the model whose list it leads to.
 TENANTS: tuple[Entry, ...] = (
     ("Tenants", "domain", "tenants_app.tenant"),
+    ("Teams", "groups", "tenants_app.team"),
     ("API keys", "key", "tenants_app.apikey"),
     ("Budgets", "speed", "tenants_app.budget"),
     ("Alerts", "notifications", "usage_app.alert"),

@@ -13,8 +13,8 @@ from django.contrib.auth.models import Group, Permission
 VIEW, ALL = ("view",), ("view", "add", "change", "delete")
 
 _CONFIGURATION = (
-    *("tenant", "tenantfallback", "tenanthost", "upstream", "model", "route", "apikey", "budget"),
-    "alerttargets",
+    *("tenant", "tenantfallback", "tenanthost", "upstream", "model", "route"),
+    *("team", "apikey", "budget", "alerttargets"),
 )
 _OF_TENANTS = (
     *("ledgerentry", "usagewindow", "reservation", "refusalcount"),
@@ -42,7 +42,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     ),
     # Prices, corrections, bills and closes; issues no key, and has no business with upstreams.
     "Finance": frozenset(
-        _may("tenants_app", ("tenant", "model", "apikey", "budget", "alerttargets"))
+        _may("tenants_app", ("tenant", "model", "team", "apikey", "budget", "alerttargets"))
         | _may("usage_app", (*_FACTS, *_BILLS))
         | _may("usage_app", ("price", "margin"), ALL)
         | _may("usage_app", ("stafftoken",), ("view", "add", "change"))
@@ -58,7 +58,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     # Looks after some tenants' keys, and at their books; sees nothing of others.
     "Tenant staff": frozenset(
         {"tenants_app.within_tenants", "tenants_app.try_models"}
-        | _may("tenants_app", ("tenant", "tenantfallback", "tenanthost", "budget", "change"))
+        | _may("tenants_app", ("tenant", "tenantfallback", "tenanthost", "team"))
+        | _may("tenants_app", ("budget", "change"))
         | _may("tenants_app", ("apikey",), ("view", "add", "change"))
         | _may("usage_app", (*_OF_TENANTS, "statement"))
     ),

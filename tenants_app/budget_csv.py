@@ -12,19 +12,20 @@ from django.db.models import QuerySet
 
 from tenants_app import strict_csv
 from tenants_app.budget_files import Allowance, Scope, read_budget, shown_limit
-from tenants_app.models import ApiKey, Budget, Tenant
+from tenants_app.models import ApiKey, Budget, Team, Tenant
 from tenants_app.strict_csv import Columns, Row
 from tenants_app.strict_json import Finding, Findings, Reader
 from tenants_app.tenant_csv import NONE
 from tenants_app.tenant_state import Change, shown_budget
 
 COLUMNS: Final = Columns(
-    ("tenant", "key", "metric", "period", "limit", "burst"), frozenset({"key", "burst"})
+    ("tenant", "team", "key", "metric", "period", "limit", "burst"),
+    frozenset({"team", "key", "burst"}),
 )
 _BUDGET: Final = ("metric", "period", "limit", "burst")
 
-# Tenant, key (None: the tenant's own), metric and period.
-Place = tuple[int, int | None, str, str]
+# Tenant, team and key (neither: the tenant's own), metric and period.
+Place = tuple[int, int | None, int | None, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class _Known:
     """What the lines speak of, read at once."""
 
     tenants: dict[str, Tenant]
+    teams: dict[tuple[int, str], Team] = field(default_factory=dict)
     keys: dict[tuple[int, str], list[ApiKey]] = field(default_factory=dict)
     budgets: dict[Place, Budget] = field(default_factory=dict)
 
@@ -94,10 +96,12 @@ def _known(slugs: Collection[str], tenants: QuerySet[Tenant]) -> _Known:
     chosen = tenants.filter(slug__in=slugs).order_by("pk").select_for_update(no_key=True)
     known = _Known({tenant.slug: tenant for tenant in chosen})
     ids = [tenant.pk for tenant in known.tenants.values()]
+    for team in Team.objects.filter(tenant__in=ids):
+        known.teams[team.tenant_id, team.slug] = team
     for key in ApiKey.objects.filter(tenant__in=ids, revoked_at=None):
         known.keys.setdefault((key.tenant_id, key.name), []).append(key)
     for budget in Budget.objects.filter(tenant__in=ids):
-        known.budgets[budget.tenant_id, budget.api_key_id, budget.metric, budget.period] = budget
+        known.budgets[_place(budget, (budget.metric, budget.period))] = budget
     return known
 
 
@@ -111,28 +115,33 @@ def _change(
     scope, wanted = _wanted(place, cells, found)
     if owner is None or scope is None:
         return None
-    tenant, key = owner
-    where: Place = (tenant.pk, key.pk if key else None, *scope)
+    where = _place(owner, scope)
     if seen.setdefault(where, line) != line:
         found.problem(place, f"is about the same budget as line {seen[where]}")
         return None
     if wanted is None and cells["limit"] != NONE:
         return None
-    whose = f"{tenant.slug}, key {key.name}" if key else tenant.slug
-    return _difference(whose, known.budgets.get(where), wanted, (tenant, key, scope))
+    return _difference(owner, known.budgets.get(where), wanted, scope)
 
 
-def _owner(
-    place: str, cells: dict[str, str], known: _Known, found: Findings
-) -> tuple[Tenant, ApiKey | None] | None:
+def _owner(place: str, cells: dict[str, str], known: _Known, found: Findings) -> Budget | None:
+    """A blank budget of the tenant, team or key that the line names."""
     tenant = known.tenants.get(cells["tenant"])
     if tenant is None:
         found.problem(f"{place}, tenant", "there is no such tenant")
         return None
-    name = cells.get("key", "")
+    name, slug = cells.get("key", ""), cells.get("team", "")
+    if slug and name:
+        found.problem(f"{place}, team", "a budget is of a team or of a key, not of both")
+        return None
+    if slug and (tenant.pk, slug) not in known.teams:
+        found.problem(f"{place}, team", "the tenant has no such team")
+        return None
+    if slug:
+        return Budget(tenant=tenant, team=known.teams[tenant.pk, slug])
     keys = known.keys.get((tenant.pk, name), [])
     if not name or len(keys) == 1:
-        return tenant, keys[0] if keys and name else None
+        return Budget(tenant=tenant, api_key=keys[0] if keys and name else None)
     many = "several keys have this name: set their budgets on their pages"
     found.problem(f"{place}, key", many if keys else "the tenant has no live key of this name")
     return None
@@ -160,24 +169,34 @@ def _wanted(
 
 
 def _difference(
-    whose: str, have: Budget | None, wanted: Allowance | None, place: tuple[Any, Any, Scope]
+    owner: Budget, have: Budget | None, wanted: Allowance | None, scope: Scope
 ) -> BudgetChange | None:
-    tenant, key, scope = place
+    whose = owner.tenant.slug
+    if owner.team is not None:
+        whose += f", team {owner.team}"
+    elif owner.api_key is not None:
+        whose += f", key {owner.api_key.name}"
     old = shown_budget(scope, Allowance(have.limit, have.burst)) if have else ""
     new = shown_budget(scope, wanted) if wanted else ""
     if old == new:
         return None
     if wanted is None:
         return BudgetChange(whose, Change("-", "budget", old), have or Budget(), gone=True)
-    row = have or Budget(tenant=tenant, api_key=key, metric=scope[0], period=scope[1])
+    row = have or owner
+    row.metric, row.period = scope
     row.limit, row.burst = wanted.limit, wanted.burst
     sign: Literal["~", "+"] = "~" if have else "+"
     return BudgetChange(whose, Change(sign, "budget", old, new), row, is_new=have is None)
 
 
+def _place(owner: Budget, scope: Scope) -> Place:
+    return owner.tenant_id, owner.team_id, owner.api_key_id, *scope
+
+
 def _cells(budget: Budget) -> list[str]:
     return [
         budget.tenant.slug,
+        budget.team.slug if budget.team else "",
         budget.api_key.name if budget.api_key else "",
         budget.metric,
         budget.period,

@@ -20,6 +20,7 @@ from tenants_app.snapshots import (
     Limit,
     ModelSnapshot,
     RouteSnapshot,
+    TeamSnapshot,
     TenantSnapshot,
     UpstreamSnapshot,
     limit_of,
@@ -33,11 +34,13 @@ VERSIONS = (
     f"{VERSION.format('tenant_id = tenant.id')} AS version, "
     f"{VERSION.format('tenant_id IS NULL')} AS shared_version"
 )
+LIMITS = """
+    (SELECT jsonb_agg(jsonb_build_array(metric, period, "limit"::text, burst) ORDER BY id)
+     FROM tenants_app_budget budget WHERE {})"""
 KEY = f"""
     SELECT tenant.id AS tenant_id, {VERSIONS}, key.id, key.name, key.prefix, key.scopes,
-           key.expires_at,
-           (SELECT jsonb_agg(jsonb_build_array(metric, period, "limit"::text, burst) ORDER BY id)
-            FROM tenants_app_budget WHERE api_key_id = key.id) AS limits
+           key.expires_at, key.team_id, {LIMITS.format("api_key_id = key.id")} AS limits,
+           {LIMITS.format("budget.team_id = key.team_id")} AS team_limits
     FROM tenants_app_apikey key JOIN tenants_app_tenant tenant ON tenant.id = key.tenant_id
     WHERE key.revoked_at IS NULL AND """
 TENANT = f"SELECT tenant.id AS tenant_id, {VERSIONS} FROM tenants_app_tenant tenant WHERE "
@@ -50,6 +53,7 @@ IDENTIFY: Mapping[By, str] = {
     "tenant": TENANT + "id = %s",
 }
 
+TENANTS_OWN = "tenant_id = tenant.id AND api_key_id IS NULL AND team_id IS NULL"
 TENANT_ROW = f"""
     SELECT tenant.id, slug, tenant.name, status = 'active' AS active, timezone,
            (SELECT public_id FROM tenants_app_model WHERE id = default_model_id) AS default_model,
@@ -64,8 +68,7 @@ TENANT_ROW = f"""
                  JOIN tenants_app_model model ON model.id = allowed.model_id
                  WHERE allowed.tenant_id = tenant.id) END AS allowed_models,
            ARRAY(SELECT host FROM tenants_app_tenanthost WHERE tenant_id = tenant.id) AS hosts,
-           (SELECT jsonb_agg(jsonb_build_array(metric, period, "limit"::text, burst) ORDER BY id)
-            FROM tenants_app_budget WHERE tenant_id = tenant.id AND api_key_id IS NULL) AS limits
+           {LIMITS.format(TENANTS_OWN)} AS limits
     FROM tenants_app_tenant tenant WHERE id = %(tenant)s"""
 UPSTREAMS = """
     SELECT id, uuid, name, kind, base_url, form, account_id, gateway_id, sealed_token,
@@ -187,7 +190,14 @@ def _key(row: Record) -> KeySnapshot:
         scopes=frozenset(row["scopes"]),
         expires_at=row["expires_at"],
         limits=_limits(row["limits"]),
+        team=_team(row),
     )
+
+
+def _team(row: Record) -> TeamSnapshot | None:
+    if row["team_id"] is None:
+        return None
+    return TeamSnapshot(row["team_id"], _limits(row["team_limits"]))
 
 
 def _limits(rows: list[Any] | None) -> tuple[Limit, ...]:

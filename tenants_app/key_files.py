@@ -14,9 +14,10 @@ from typing import Any, Final
 from tenants_app.budget_files import Allowance, Scope, read_budgets
 from tenants_app.key_format import importable
 from tenants_app.strict_json import Bad, Findings, Reader, matching, text
+from tenants_app.team_files import SLUG
 
 DIGEST: Final = "hmac-sha256:"
-NAMES: Final = ("name", "secret", "digest", "prefix", "scopes", "expiresAt", "budgets")
+NAMES: Final = ("name", "team", "secret", "digest", "prefix", "scopes", "expiresAt", "budgets")
 SCOPE: Final = matching(r"[!-~]{1,50}", "must be 1 to 50 visible ASCII characters, like usage:read")
 PREFIX: Final = matching(r"[!-~]{0,16}", "must be at most 16 visible ASCII characters")
 
@@ -30,7 +31,7 @@ class KeyFile:
     path: str
     secret: str | None = field(default=None, repr=False)
     digest: bytes | None = field(default=None, repr=False)
-    # name, prefix, scopes and expires_at, as far as the file has them.
+    # name, team, prefix, scopes and expires_at, as far as the file has them.
     columns: Mapping[str, Any] = field(default_factory=dict)
     budgets: Mapping[Scope, Allowance] | None = None
 
@@ -73,6 +74,10 @@ def _columns(key: Reader) -> dict[str, Any]:
     columns = {name: value for name, value in columns.items() if value is not None}
     if "scopes" in columns:
         columns["scopes"] = tuple(sorted(columns["scopes"]))
+    if key.is_null("team"):
+        columns["team"] = None
+    elif (team := key.take("team", SLUG)) is not None:
+        columns["team"] = team
     if key.is_null("expiresAt"):
         columns["expires_at"] = None
     elif (expires_at := key.take("expiresAt", _instant)) is not None:

@@ -32,7 +32,7 @@ from tenants_app.key_format import (
     well_formed,
     worth_a_query,
 )
-from tenants_app.models import ApiKey, Tenant
+from tenants_app.models import ApiKey, Team, Tenant
 from tenants_app.models.keys import default_scopes
 from tenants_app.models.tenants import HOST_PATTERN, SLUG_PATTERN
 from tenants_app.snapshots import Caller, TenantSnapshot
@@ -69,20 +69,22 @@ class IssuedKey:
 
 
 def issue(
-    tenant: Tenant,
+    owner: Tenant | Team,
     *,
     name: str,
     scopes: Iterable[str] | None = None,
     expires_at: datetime | None = None,
     secret: str | None = None,
 ) -> IssuedKey:
-    """A new key of the tenant; `secret` imports one made elsewhere.
+    """A new key of the tenant, or of one of its teams for ever; `secret` imports one made
+    elsewhere.
 
     Raises ValueError for an imported secret that could never be recognised or easily be guessed.
     """
     secret = new_secret() if secret is None else importable(secret)
     key = ApiKey.objects.create(
-        tenant=tenant,
+        tenant=owner.tenant if isinstance(owner, Team) else owner,
+        team=owner if isinstance(owner, Team) else None,
         name=name,
         prefix=secret[:SHOWN_CHARACTERS],
         digest=digest(secret),

@@ -160,6 +160,14 @@ def passed_through(model: ModelSnapshot, upstream: UpstreamSnapshot) -> ModelSna
 
 
 @dataclass(frozen=True, slots=True)
+class TeamSnapshot:
+    """A key's team, as far as a request needs it."""
+
+    id: int
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class KeySnapshot:
     """An API key without its secret."""
 
@@ -169,6 +177,7 @@ class KeySnapshot:
     scopes: frozenset[str] = frozenset()
     expires_at: datetime | None = None
     limits: tuple[Limit, ...] = ()
+    team: TeamSnapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +186,11 @@ class Caller:
 
     tenant: TenantSnapshot
     key: KeySnapshot | None = None
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Everything that its requests count against: the tenant's, its team's, the key's."""
+        key = self.key
+        if key is None:
+            return self.tenant.limits
+        return self.tenant.limits + (key.team.limits if key.team else ()) + key.limits

@@ -15,7 +15,7 @@ from tenants_app.key_files import DIGEST
 from tenants_app.models import Upstream
 from tenants_app.tenant_files import COLUMNS
 from tenants_app.tenant_rows import Rows
-from tenants_app.tenant_state import KeyState, TenantState
+from tenants_app.tenant_state import KeyState, TeamState, TenantState
 
 
 def export(slugs: Iterable[str] | None = None) -> tuple[list[dict[str, Any]], list[str]]:
@@ -51,6 +51,7 @@ def tenant_file(state: TenantState) -> dict[str, Any]:
         "featureFlags": {"modelAllowList": state.columns["allow_list_enabled"]},
         "allowedModels": sorted(state.allowed),
         "allowedHosts": sorted(state.hosts),
+        "teams": [_team(slug, team) for slug, team in sorted(state.teams.items())],
         "apiKeys": [_key(digest, key) for digest, key in state.keys.items()],
     }
 
@@ -66,9 +67,14 @@ def _gateway(state: TenantState) -> dict[str, Any]:
     }
 
 
+def _team(slug: str, team: TeamState) -> dict[str, Any]:
+    return {"slug": slug, "name": team.name, "budgets": write_budgets(team.budgets)}
+
+
 def _key(digest: bytes, key: KeyState) -> dict[str, Any]:
     return {
         "name": key.name,
+        "team": key.team,
         "digest": f"{DIGEST}{digest.hex()}",
         "prefix": key.prefix,
         "scopes": list(key.scopes),

@@ -28,6 +28,7 @@ from tenants_app.strict_json import (
     truth,
     whole,
 )
+from tenants_app.team_files import TeamFile, read_teams
 
 MODEL: Final = text(1, 200)
 SLUG: Final = matching(
@@ -73,7 +74,7 @@ COLUMNS: Final[Mapping[str, tuple[str, Read[Any]]]] = {
 GATEWAY: Final = {"accountId": ACCOUNT_ID, "aiGatewayId": GATEWAY_ID}
 NAMES: Final = (
     *("tenantId", *COLUMNS, *GATEWAY, "aiModels", "tokenBudget", "rateLimit", "budgets"),
-    *("featureFlags", "allowedModels", "allowedHosts", "apiKeys"),
+    *("featureFlags", "allowedModels", "allowedHosts", "teams", "apiKeys"),
 )
 
 
@@ -104,6 +105,7 @@ class TenantFile:
     allowed: tuple[str, ...] | None = None
     # With the path of each.
     hosts: Mapping[str, str] | None = None
+    teams: tuple[TeamFile, ...] = ()
     keys: tuple[KeyFile, ...] = ()
 
     def below(self, path: str) -> str:
@@ -162,6 +164,7 @@ def read_tenant(reader: Reader) -> TenantFile:
         allow_list=flags.take("modelAllowList", truth),
         allowed=_names(reader, "allowedModels"),
         hosts=reader.each("allowedHosts", _host),
+        teams=read_teams(reader),
         keys=read_keys(reader),
     )
     if tenant.chat and tenant.allowed is not None:

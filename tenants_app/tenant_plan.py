@@ -93,6 +93,7 @@ def _plan_tenant(file: TenantFile, planning: _Planning, kind: str) -> TenantPlan
         have = base = rows.state()
         _look_at_gateway(file, rows, kind, planning.findings)
     want = after(base, file, planning.digests[file.slug])
+    _look_at_teams(have, want, planning.digests[file.slug], planning.findings)
     why = allow_list_problem(
         want.chat, is_on=want.columns["allow_list_enabled"], allowed=want.allowed
     )
@@ -147,6 +148,19 @@ def _look_for_others_keys(planning: _Planning) -> None:
         elif row.revoked_at is not None:
             del planning.digests[slug][digest]
             planning.findings.warn(key.path, "was revoked here, and stays so")
+
+
+def _look_at_teams(
+    have: TenantState, want: TenantState, files: Mapping[bytes, KeyFile], findings: Findings
+) -> None:
+    """A key is of a team from its issue on and for ever, and of one that there is."""
+    for digest, file in files.items():
+        team, before = want.keys[digest].team, have.keys.get(digest)
+        if before is not None and before.team != team:
+            was = f"of the team {before.team}" if before.team else "of no team"
+            findings.problem(f"{file.path}.team", f"cannot change: the key is {was} here")
+        elif team is not None and team not in want.teams:
+            findings.problem(f"{file.path}.team", "is not among the tenant's teams")
 
 
 def _look_at_gateway(file: TenantFile, rows: Rows, kind: str, findings: Findings) -> None:

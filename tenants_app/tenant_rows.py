@@ -16,13 +16,14 @@ from tenants_app.models import (
     Budget,
     Model,
     Route,
+    Team,
     Tenant,
     TenantFallback,
     TenantHost,
     Upstream,
 )
 from tenants_app.tenant_files import COLUMNS, Gateway
-from tenants_app.tenant_state import KeyState, TenantState
+from tenants_app.tenant_state import KeyState, TeamState, TenantState
 
 ALLOWED: Final[Any] = Tenant.allowed_models.through
 ROW_COLUMNS: Final = (*(column for column, _ in COLUMNS.values()), "allow_list_enabled")
@@ -37,6 +38,8 @@ class Rows:
     allowed: dict[str, Any] = field(default_factory=dict)
     hosts: dict[str, TenantHost] = field(default_factory=dict)
     budgets: dict[Scope, Budget] = field(default_factory=dict)
+    teams: dict[str, Team] = field(default_factory=dict)
+    team_budgets: dict[str, dict[Scope, Budget]] = field(default_factory=dict)
     keys: dict[bytes, ApiKey] = field(default_factory=dict)
     key_budgets: dict[bytes, dict[Scope, Budget]] = field(default_factory=dict)
     upstreams: list[Upstream] = field(default_factory=list)
@@ -59,7 +62,11 @@ class Rows:
             fallbacks=tuple(step.model.public_id for step in self.fallbacks),
             allowed=frozenset(self.allowed),
             hosts=frozenset(self.hosts),
-            budgets={scope: _allowance(row) for scope, row in self.budgets.items()},
+            budgets=_allowances(self.budgets),
+            teams={
+                slug: TeamState(team.name, _allowances(self.team_budgets.get(slug, {})))
+                for slug, team in self.teams.items()
+            },
             keys={
                 digest: self._key(digest, key)
                 for digest, key in self.keys.items()
@@ -75,12 +82,11 @@ class Rows:
     def _key(self, digest: bytes, key: ApiKey) -> KeyState:
         return KeyState(
             name=key.name,
+            team=key.team.slug if key.team else None,
             prefix=key.prefix,
             scopes=tuple(sorted(set(key.scopes))),
             expires_at=key.expires_at and key.expires_at.astimezone(UTC),
-            budgets={
-                scope: _allowance(row) for scope, row in self.key_budgets.get(digest, {}).items()
-            },
+            budgets=_allowances(self.key_budgets.get(digest, {})),
         )
 
 
@@ -95,7 +101,8 @@ def read(slugs: Iterable[str] | None = None, *, lock: bool = False) -> dict[str,
     # Read after the lock, of everything that belongs to them.
     _add_models_and_upstreams(found)
     _add_lists(found)
-    _add_keys_and_budgets(found)
+    _add_teams_and_keys(found)
+    _add_budgets(found)
     return {rows.tenant.slug: rows for rows in found.values()}
 
 
@@ -127,23 +134,28 @@ def _add_lists(found: Mapping[int, Rows]) -> None:
         found[row.tenant_id].allowed[row.model.public_id] = row
 
 
-def _add_keys_and_budgets(found: Mapping[int, Rows]) -> None:
-    digests: dict[int, bytes] = {}
+def _add_teams_and_keys(found: Mapping[int, Rows]) -> None:
+    for team in Team.objects.filter(tenant__in=found):
+        found[team.tenant_id].teams[team.slug] = team
     # Files know clients' keys only, but a budget of the playground's must find its row.
-    for key in ApiKey.objects.filter(tenant__in=found).order_by("pk"):
-        digests[key.pk] = digest = bytes(key.digest)
-        found[key.tenant_id].keys[digest] = key
-    for budget in Budget.objects.filter(tenant__in=found):
+    for key in ApiKey.objects.filter(tenant__in=found).select_related("team").order_by("pk"):
+        found[key.tenant_id].keys[bytes(key.digest)] = key
+
+
+def _add_budgets(found: Mapping[int, Rows]) -> None:
+    for budget in Budget.objects.filter(tenant__in=found).select_related("team", "api_key"):
         rows, scope = found[budget.tenant_id], (budget.metric, budget.period)
-        if budget.api_key_id is None:
-            rows.budgets[scope] = budget
+        if budget.team is not None:
+            rows.team_budgets.setdefault(budget.team.slug, {})[scope] = budget
+        elif budget.api_key is not None:
+            rows.key_budgets.setdefault(bytes(budget.api_key.digest), {})[scope] = budget
         else:
-            rows.key_budgets.setdefault(digests[budget.api_key_id], {})[scope] = budget
+            rows.budgets[scope] = budget
 
 
 def _is_gateway(upstream: Upstream, tenant: Tenant) -> bool:
     return bool(upstream.tenant_id == tenant.pk and upstream.account_id and upstream.gateway_id)
 
 
-def _allowance(row: Budget) -> Allowance:
-    return Allowance(row.limit, row.burst)
+def _allowances(rows: Mapping[Scope, Budget]) -> dict[Scope, Allowance]:
+    return {scope: Allowance(row.limit, row.burst) for scope, row in rows.items()}

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from tenants_app.budget_files import NAMED, Allowance, Scope, shown_limit
 from tenants_app.key_files import KeyFile
 from tenants_app.key_format import DEFAULT_SCOPES, SHOWN_CHARACTERS
+from tenants_app.team_files import TeamFile
 from tenants_app.tenant_files import COLUMNS, Gateway, TenantFile
 
 NEW_KEY: Final = "imported"
@@ -22,11 +23,19 @@ FIELDS: Final = (
     *COLUMNS,
     *("accountId", "aiGatewayId", "upstream", "aiModels.chat", "aiModels.fallback"),
     *(*NAMED.values(), "budgets", "featureFlags.modelAllowList", "allowedModels", "routes"),
-    *("allowedHosts", "apiKeys"),
+    *("allowedHosts", "teams", "apiKeys"),
 )
 SHOWN_COLUMNS: Final = {name: column for name, (column, _) in COLUMNS.items()} | {
     "featureFlags.modelAllowList": "allow_list_enabled"
 }
+
+
+@dataclass(frozen=True, slots=True)
+class TeamState:
+    """A team as files tell it."""
+
+    name: str
+    budgets: Mapping[Scope, Allowance] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class KeyState:
     name: str
     prefix: str
     scopes: tuple[str, ...]
+    team: str | None = None
     expires_at: datetime | None = None
     budgets: Mapping[Scope, Allowance] = field(default_factory=dict)
 
@@ -51,6 +61,8 @@ class TenantState:
     allowed: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
     budgets: Mapping[Scope, Allowance] = field(default_factory=dict)
+    # By slug.
+    teams: Mapping[str, TeamState] = field(default_factory=dict)
     # By digest, without revoked ones.
     keys: Mapping[bytes, KeyState] = field(default_factory=dict, repr=False)
     # The default upstream, if it is a gateway of the tenant's own; any other has a name alone.
@@ -94,6 +106,7 @@ def after(have: TenantState, file: TenantFile, keys: Mapping[bytes, KeyFile]) ->
         allowed=have.allowed if file.allowed is None else frozenset(file.allowed),
         hosts=have.hosts if file.hosts is None else frozenset(file.hosts),
         budgets=_budgets(have, file),
+        teams={**have.teams, **{team.slug: _team(have, team) for team in file.teams}},
         keys={**have.keys, **{digest: _key(have, digest, key) for digest, key in keys.items()}},
         gateway=gateway,
         other_upstream=other,
@@ -133,6 +146,12 @@ def _allow_list(file: TenantFile) -> dict[str, bool]:
     return {} if file.allow_list is None else {"allow_list_enabled": file.allow_list}
 
 
+def _team(have: TenantState, file: TeamFile) -> TeamState:
+    before = have.teams.get(file.slug) or TeamState(file.slug)
+    budgets = before.budgets if file.budgets is None else file.budgets
+    return TeamState(file.name or before.name, budgets)
+
+
 def _key(have: TenantState, digest: bytes, file: KeyFile) -> KeyState:
     prefix = (file.secret or "")[:SHOWN_CHARACTERS]
     before = have.keys.get(digest) or KeyState(NEW_KEY, prefix, DEFAULT_SCOPES)
@@ -151,6 +170,8 @@ def _facts(state: TenantState) -> Iterator[tuple[tuple[str, object], str]]:
         yield from (((name, item), item) for item in sorted(items))
     for model, gateway in sorted(state.routes):
         yield ("routes", (model, gateway)), f"{model} at {gateway}"
+    for slug, team in sorted(state.teams.items()):
+        yield ("teams", slug), ", ".join([f"{slug} ({team.name})", *_shown_budgets(team.budgets)])
     for digest, key in state.keys.items():
         yield ("apiKeys", digest), _shown_key(key)
 
@@ -181,7 +202,12 @@ def shown_budget(scope: Scope, one: Allowance) -> str:
 
 def _shown_key(key: KeyState) -> str:
     parts = [f"{key.name} ({key.prefix}…)", " ".join(key.scopes) or "no scopes"]
+    if key.team is not None:
+        parts.append(f"team {key.team}")
     if key.expires_at is not None:
         parts.append(f"expires {key.expires_at.isoformat()}")
-    parts += [shown_budget(scope, one) for scope, one in sorted(key.budgets.items())]
-    return ", ".join(parts)
+    return ", ".join([*parts, *_shown_budgets(key.budgets)])
+
+
+def _shown_budgets(budgets: Mapping[Scope, Allowance]) -> list[str]:
+    return [shown_budget(scope, one) for scope, one in sorted(budgets.items())]

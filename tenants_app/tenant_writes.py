@@ -18,6 +18,7 @@ from tenants_app.models import (
     Budget,
     Model,
     Route,
+    Team,
     Tenant,
     TenantFallback,
     TenantHost,
@@ -83,10 +84,14 @@ def apply(plan: Plan) -> None:
         _route(one, own, models, upstreams, writes)
         _list_models(one, own, models, writes)
         _map_hosts(one, own, writes)
-        _limit(own, own.budgets, one.want.budgets, None, writes)
-        _admit_keys(one, own, writes)
+        _limit(Budget(tenant=own.tenant), own.budgets, one.want.budgets, writes)
+        _name_teams(one, own, writes)
     writes.execute()
-    _limit_keys(changing, rows, writes)
+    for one in changing:
+        _admit_keys(one, rows[one.want.slug], writes)
+    writes.execute()
+    for one in changing:
+        _limit_teams_and_keys(one, rows[one.want.slug], writes)
     writes.execute()
 
 
@@ -197,12 +202,9 @@ def _map_hosts(one: TenantPlan, rows: Rows, writes: _Writes) -> None:
 
 
 def _limit(
-    rows: Rows,
-    have: Mapping[Scope, Budget],
-    want: Mapping[Scope, Allowance],
-    key: ApiKey | None,
-    writes: _Writes,
+    place: Budget, have: Mapping[Scope, Budget], want: Mapping[Scope, Allowance], writes: _Writes
 ) -> None:
+    """What is wanted where `place` is: of a tenant, a team or a key."""
     writes.delete(row for scope, row in have.items() if scope not in want)
     for scope, one in want.items():
         metric, period = scope
@@ -212,14 +214,26 @@ def _limit(
         else:
             writes.make(
                 Budget(
-                    tenant=rows.tenant,
-                    api_key=key,
+                    tenant=place.tenant,
+                    team=place.team,
+                    api_key=place.api_key,
                     metric=metric,
                     period=period,
                     limit=one.limit,
                     burst=one.burst,
                 )
             )
+
+
+def _name_teams(one: TenantPlan, rows: Rows, writes: _Writes) -> None:
+    """Teams are made or renamed, never taken away."""
+    for slug, want in one.want.teams.items():
+        team = rows.teams.get(slug)
+        if team is None:
+            rows.teams[slug] = team = Team(tenant=rows.tenant, slug=slug, name=want.name)
+            writes.make(team)
+        else:
+            writes.change(team, name=want.name)
 
 
 def _admit_keys(one: TenantPlan, rows: Rows, writes: _Writes) -> None:
@@ -233,15 +247,18 @@ def _admit_keys(one: TenantPlan, rows: Rows, writes: _Writes) -> None:
         }
         key = rows.keys.get(digest)
         if key is None:
-            key = rows.keys[digest] = ApiKey(tenant=rows.tenant, digest=digest, **columns)
+            team = rows.teams[want.team] if want.team else None
+            key = ApiKey(tenant=rows.tenant, team=team, digest=digest, **columns)
+            rows.keys[digest] = key
             writes.make(key)
         elif one.have.keys[digest] != want:
             writes.change(key, **columns)
 
 
-def _limit_keys(changing: Iterable[TenantPlan], found: Mapping[str, Rows], writes: _Writes) -> None:
-    for one in changing:
-        rows = found[one.want.slug]
-        for digest, want in one.want.keys.items():
-            have = rows.key_budgets.get(digest, {})
-            _limit(rows, have, want.budgets, rows.keys[digest], writes)
+def _limit_teams_and_keys(one: TenantPlan, rows: Rows, writes: _Writes) -> None:
+    for slug, team in one.want.teams.items():
+        place = Budget(tenant=rows.tenant, team=rows.teams[slug])
+        _limit(place, rows.team_budgets.get(slug, {}), team.budgets, writes)
+    for digest, key in one.want.keys.items():
+        place = Budget(tenant=rows.tenant, api_key=rows.keys[digest])
+        _limit(place, rows.key_budgets.get(digest, {}), key.budgets, writes)

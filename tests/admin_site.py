@@ -17,7 +17,14 @@ from chat_app.models import ChatMessage, OpenCircuit
 from gateway_project.login.models import LoginThrottle
 from tenants_app import keys
 from tenants_app.models import AlertTargets, ApiKeyUse, Tenant, TenantFallback, TenantHost, Upstream
-from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
+from tests.factories import (
+    make_budget,
+    make_model,
+    make_route,
+    make_team,
+    make_tenant,
+    make_upstream,
+)
 from tests.usage_app.entries import make_statement
 from usage_app.bills import provider_bills
 from usage_app.bills.files import Layout
@@ -76,7 +83,9 @@ def make_world(slug: str = "acme") -> Tenant:
     tenant.allowed_models.add(model)
     TenantFallback.objects.create(tenant=tenant, model=model, position=1)
     TenantHost.objects.create(tenant=tenant, host=f"{slug}.example")
-    key = keys.issue(tenant, name="app").key
+    team = make_team(tenant, "research")
+    make_budget(tenant, "tokens", "month", 5000, team=team)
+    key = keys.issue(team, name="app").key
     ApiKeyUse.objects.create(key=key, last_used_at=timezone.now())
     make_budget(tenant, "tokens", "day", 1000)
     make_budget(tenant, "requests", "minute", 60, api_key=key, burst=5)
@@ -107,6 +116,14 @@ def make_world(slug: str = "acme") -> Tenant:
     return tenant
 
 
+def make_day(**scope: Any) -> None:
+    """A window of a team or a key that nothing was counted in."""
+    now = timezone.now()
+    UsageWindow.objects.create(
+        **scope, period="day", starts_at=now, ends_at=now + timedelta(days=1)
+    )
+
+
 def make_alert(tenant: Tenant) -> Alert:
     """Where alerts go, and one that was crossed and is being told."""
     targets = AlertTargets(tenant=tenant, emails=[f"ops@{tenant.slug}.example"])
@@ -129,9 +146,9 @@ def make_books(tenant: Tenant, key: Any, price: Price | None = None) -> LedgerEn
         tenant=tenant, period="day", starts_at=now - timedelta(hours=1),
         ends_at=now + timedelta(hours=23), requests=1, tokens=30, cost=Decimal("0.0001"),
     )  # fmt: skip
-    UsageWindow.objects.create(
-        **scope, period="day", starts_at=now, ends_at=now + timedelta(days=1)
-    )
+    scopes = [scope, {"tenant": tenant, "team": key.team}] if key and key.team else [scope]
+    for one in scopes:
+        make_day(**one)
     RateBucket.objects.create(**scope, metric="requests", level_micro=1_500_000, refilled_at=now)
     process = GatewayProcess.objects.create(
         id=uuid.uuid4(), host="web", pid=7, started_at=now, heartbeat_at=now

@@ -7,7 +7,7 @@ from typing import Any
 
 from tenants_app import keys
 from tenants_app.keys import IssuedKey
-from tenants_app.models import Budget, Model, Route, Tenant, Upstream
+from tenants_app.models import Budget, Model, Route, Team, Tenant, Upstream
 from usage_app.models import Price
 
 _numbers = count(1)
@@ -18,9 +18,16 @@ def make_tenant(slug: str = "acme", **fields: Any) -> Tenant:
     return Tenant.objects.create(slug=slug, **{"name": slug.capitalize(), **fields})
 
 
+def make_team(tenant: Tenant, slug: str = "research", **fields: Any) -> Team:
+    """A team of the tenant; `make_key(team=)` issues a key into it."""
+    return Team.objects.create(tenant=tenant, slug=slug, **{"name": slug.capitalize(), **fields})
+
+
 def make_key(tenant: Tenant, name: str = "key", **fields: Any) -> IssuedKey:
-    """A key and its secret: `.key` is the row, `.secret` what a client sends."""
-    return keys.issue(tenant, name=name, **fields)
+    """A key and its secret: `.key` is the row, `.secret` what a client sends. `team=` is its
+    team.
+    """
+    return keys.issue(fields.pop("team", None) or tenant, name=name, **fields)
 
 
 def make_upstream(name: str = "", **fields: Any) -> Upstream:
@@ -43,7 +50,7 @@ def make_route(model: Model, upstream: Upstream | None = None, **fields: Any) ->
 
 
 def make_budget(tenant: Tenant, metric: str, period: str, limit: Any, **fields: Any) -> Budget:
-    """A limit on the tenant, or with `api_key=` on one of its keys."""
+    """A limit on the tenant, or with `team=` or `api_key=` on one of its teams or keys."""
     return Budget.objects.create(tenant=tenant, metric=metric, period=period, limit=limit, **fields)
 
 

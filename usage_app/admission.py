@@ -15,7 +15,7 @@ MICRO = 1_000_000
 MINUTE_SECONDS = 60
 
 Metric = Literal["requests", "tokens", "cost"]
-ScopeName = Literal["tenant", "key"]
+ScopeName = Literal["tenant", "team", "key"]
 
 
 @dataclass(slots=True)

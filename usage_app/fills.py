@@ -36,8 +36,8 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """The rows of some scopes, by key id (None: the tenant's) and period or metric. A window's are
-    requests, tokens and cost, used and then held.
+    """The rows of some scopes, by owner and period or metric: a key's id, a team's id negated, or
+    None, the tenant. A window's are requests, tokens and cost, used and then held.
     """
 
     now: datetime
@@ -47,14 +47,14 @@ class Counters:
 
 
 def fills_of(
-    scope: ScopeName, key_id: int | None, limits: Iterable[Limit], counters: Counters
+    scope: ScopeName, owner: int | None, limits: Iterable[Limit], counters: Counters
 ) -> Iterator[Fill]:
     """How full each of a scope's budgets is, the shortest period first."""
     for limit in sorted(limits, key=_place):
         if limit.period == "minute":
-            yield _minute(scope, limit, counters.buckets.get((key_id, limit.metric)), counters)
+            yield _minute(scope, limit, counters.buckets.get((owner, limit.metric)), counters)
         else:
-            row = counters.windows.get((key_id, limit.period), NOTHING)
+            row = counters.windows.get((owner, limit.period), NOTHING)
             yield _window(scope, limit, row, counters)
 
 

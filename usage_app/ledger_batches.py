@@ -167,9 +167,9 @@ def _admit(wish: Wish, place: tuple[Scope, ...], books: Books) -> Hold | Refusal
 
 def _limits(wish: Wish, scope: Scope) -> Sequence[Limit]:
     key = wish.caller.key
-    if scope.key_id is None or key is None:
+    if key is None or scope.name == "tenant":
         return wish.caller.tenant.limits
-    return key.limits
+    return key.limits if scope.name == "key" or key.team is None else key.team.limits
 
 
 def _hold(

@@ -221,45 +221,52 @@ SELECT count(*) FROM written
 """
 
 CREATE_WINDOWS = """
-INSERT INTO usage_app_usagewindow (tenant_id, api_key_id, period, starts_at, ends_at)
-SELECT tenant_id, api_key_id, period, starts_at, ends_at
-FROM json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, period text,
+INSERT INTO usage_app_usagewindow (tenant_id, team_id, api_key_id, period, starts_at, ends_at)
+SELECT tenant_id, team_id, api_key_id, period, starts_at, ends_at
+FROM json_to_recordset(%s) AS r(tenant_id bigint, team_id bigint, api_key_id bigint, period text,
     starts_at timestamptz, ends_at timestamptz)
-ORDER BY tenant_id, api_key_id NULLS FIRST, period, starts_at
+ORDER BY tenant_id, team_id NULLS FIRST, api_key_id NULLS FIRST, period, starts_at
 ON CONFLICT DO NOTHING
 """
 
-# Two branches, since IS NOT DISTINCT FROM uses no index.
+# A branch for each kind of scope, since IS NOT DISTINCT FROM uses no index.
 FIND_WINDOWS = """
-SELECT w.id, r.tenant_id, r.api_key_id, r.period
+SELECT w.id, r.tenant_id, r.team_id, r.api_key_id, r.period
 FROM json_to_recordset(%s)
-    AS r(tenant_id bigint, api_key_id bigint, period text, starts_at timestamptz)
+    AS r(tenant_id bigint, team_id bigint, api_key_id bigint, period text, starts_at timestamptz)
 CROSS JOIN LATERAL (
     SELECT id FROM usage_app_usagewindow
-    WHERE tenant_id = r.tenant_id AND api_key_id = r.api_key_id
+    WHERE tenant_id = r.tenant_id AND api_key_id = r.api_key_id AND team_id IS NULL
         AND period = r.period AND starts_at = r.starts_at
     UNION ALL
     SELECT id FROM usage_app_usagewindow
-    WHERE r.api_key_id IS NULL AND tenant_id = r.tenant_id AND api_key_id IS NULL
+    WHERE tenant_id = r.tenant_id AND api_key_id IS NULL AND team_id = r.team_id
+        AND period = r.period AND starts_at = r.starts_at
+    UNION ALL
+    SELECT id FROM usage_app_usagewindow
+    WHERE r.api_key_id IS NULL AND r.team_id IS NULL
+        AND tenant_id = r.tenant_id AND api_key_id IS NULL AND team_id IS NULL
         AND period = r.period AND starts_at = r.starts_at
 ) w
 """
 
 CREATE_BUCKETS = """
-INSERT INTO usage_app_ratebucket (tenant_id, api_key_id, metric, level_micro, refilled_at)
-SELECT tenant_id, api_key_id, metric, level_micro, clock_timestamp()
+INSERT INTO usage_app_ratebucket
+    (tenant_id, team_id, api_key_id, metric, level_micro, refilled_at)
+SELECT tenant_id, team_id, api_key_id, metric, level_micro, clock_timestamp()
 FROM json_to_recordset(%s)
-    AS r(tenant_id bigint, api_key_id bigint, metric text, level_micro bigint)
-ORDER BY tenant_id, api_key_id NULLS FIRST, metric
+    AS r(tenant_id bigint, team_id bigint, api_key_id bigint, metric text, level_micro bigint)
+ORDER BY tenant_id, team_id NULLS FIRST, api_key_id NULLS FIRST, metric
 ON CONFLICT DO NOTHING
 """
 
 FIND_BUCKETS = """
-SELECT b.id, b.tenant_id, b.api_key_id, b.metric
+SELECT b.id, b.tenant_id, b.team_id, b.api_key_id, b.metric
 FROM usage_app_ratebucket b
-JOIN json_to_recordset(%s) AS r(tenant_id bigint, api_key_id bigint, metric text)
-    ON b.tenant_id = r.tenant_id AND b.api_key_id IS NOT DISTINCT FROM r.api_key_id AND b.metric =
-    r.metric
+JOIN json_to_recordset(%s)
+    AS r(tenant_id bigint, team_id bigint, api_key_id bigint, metric text)
+    ON b.tenant_id = r.tenant_id AND b.metric = r.metric
+    AND b.team_id IS NOT DISTINCT FROM r.team_id AND b.api_key_id IS NOT DISTINCT FROM r.api_key_id
 """
 
 # A tenant or key that was deleted meanwhile is left out: its rows would fail all the others.

@@ -47,8 +47,8 @@ def forget_processes(silent_for: timedelta = FORGET_PROCESS_AFTER) -> int:
 
 
 def make_windows_ahead(now: datetime | None = None, ahead: timedelta = WINDOWS_AHEAD) -> int:
-    """Make the windows of the day, and the month, that begins within `ahead` for every tenant and
-    key that made a request yesterday or today; answers how many were missing.
+    """Make the windows of the day, and the month, that begins within `ahead` for every tenant,
+    team and key that made a request yesterday or today; answers how many were missing.
 
     So the first requests after midnight find them, and need not all make them at once.
     """
@@ -88,7 +88,7 @@ def _expire_locked(cursor: CursorWrapper, ids: list[Any], silent: dict[str, Any]
 
 
 _ACTIVE_SCOPES = """
-SELECT DISTINCT w.tenant_id, w.api_key_id, t.timezone
+SELECT DISTINCT w.tenant_id, w.team_id, w.api_key_id, t.timezone
 FROM usage_app_usagewindow w
 JOIN tenants_app_tenant t ON t.id = w.tenant_id AND t.status = 'active'
 LEFT JOIN tenants_app_apikey k ON k.id = w.api_key_id
@@ -101,10 +101,11 @@ def _windows_ahead(now: datetime, ahead: timedelta) -> Iterator[dict[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute(_ACTIVE_SCOPES, [now - timedelta(days=2), now])
         scopes = cursor.fetchall()
-    for tenant_id, key_id, timezone in scopes:
+    for tenant_id, team_id, key_id, timezone in scopes:
         for period in _periods_ahead(now, ahead, timezone):
             yield {
                 "tenant_id": tenant_id,
+                "team_id": team_id,
                 "api_key_id": key_id,
                 "period": period.kind,
                 "starts_at": period.starts_at,
@@ -120,6 +121,6 @@ def _periods_ahead(now: datetime, ahead: timedelta, timezone: str) -> Iterator[P
         yield month_period(soon, timezone)
 
 
-def _place(row: dict[str, Any]) -> tuple[int, int, str]:
+def _place(row: dict[str, Any]) -> tuple[int, int, int, str]:
     """The order in which all writers make windows, so that none waits for another in a circle."""
-    return row["tenant_id"], row["api_key_id"] or 0, row["period"]
+    return row["tenant_id"], row["team_id"] or 0, row["api_key_id"] or 0, row["period"]

@@ -2,7 +2,7 @@
 the pool; it only reads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 from psycopg import OperationalError
@@ -36,14 +36,16 @@ async def usage(caller: Caller, span: Span) -> list[tuple[tuple[date, str], Figu
 
 
 async def budgets(caller: Caller) -> list[Fill]:
-    """Every budget of the caller's tenant, then of its key, the shortest period first; by the
-    database's clock.
+    """Every budget of the caller's tenant, then of its team and its key, the shortest period
+    first; by the database's clock.
     """
-    tenant_id, key_id = caller.tenant.id, caller.key.id if caller.key is not None else None
+    key = caller.key
+    team_id = key.team.id if key is not None and key.team is not None else None
     async with pool().connection() as connection:
         cursor = await connection.execute("SELECT clock_timestamp()")
         (now,) = await cursor.fetchone() or ()
-        scope = {"tenant_id": tenant_id, "key_id": key_id, "now": now}
+        scope = {"tenant_id": caller.tenant.id, "team_id": team_id, "now": now}
+        scope["key_id"] = key.id if key is not None else None
         windows = await (await connection.execute(_WINDOWS, scope)).fetchall()
         buckets = await (await connection.execute(_BUCKETS, scope)).fetchall()
     counters = Counters(
@@ -52,12 +54,16 @@ async def budgets(caller: Caller) -> list[Fill]:
         windows={(row[0], row[1]): row[2:] for row in windows},
         buckets={(row[0], row[1]): Bucket(*row[2:]) for row in buckets},
     )
-    scopes: list[tuple[ScopeName, int | None, Sequence[Limit]]] = [
-        ("tenant", None, caller.tenant.limits)
-    ]
-    if caller.key is not None:
-        scopes.append(("key", caller.key.id, caller.key.limits))
-    return [fill for scope in scopes for fill in fills_of(*scope, counters)]
+    return [fill for scope in _scopes(caller) for fill in fills_of(*scope, counters)]
+
+
+def _scopes(caller: Caller) -> Iterator[tuple[ScopeName, int | None, Sequence[Limit]]]:
+    tenant, key = caller.tenant, caller.key
+    yield "tenant", None, tenant.limits
+    if key is not None and key.team is not None:
+        yield "team", -key.team.id, key.team.limits
+    if key is not None:
+        yield "key", key.id, key.limits
 
 
 async def is_within_budgets(caller: Caller) -> bool:
@@ -73,14 +79,20 @@ async def is_within_budgets(caller: Caller) -> bool:
 
 
 _WINDOW = """
-SELECT api_key_id, period, requests, tokens, cost, held_requests, held_tokens, held_cost
+SELECT coalesce(api_key_id, -team_id), period, requests, tokens, cost,
+    held_requests, held_tokens, held_cost
 FROM usage_app_usagewindow
 WHERE tenant_id = %(tenant_id)s AND {} AND starts_at <= %(now)s AND ends_at > %(now)s
 """
 _BUCKET = """
-SELECT api_key_id, metric, id, level_micro, refilled_at FROM usage_app_ratebucket
+SELECT coalesce(api_key_id, -team_id), metric, id, level_micro, refilled_at
+FROM usage_app_ratebucket
 WHERE tenant_id = %(tenant_id)s AND {}
 """
-_TENANTS, _KEYS = "api_key_id IS NULL", "api_key_id = %(key_id)s"
-_WINDOWS = f"{_WINDOW.format(_TENANTS)} UNION ALL {_WINDOW.format(_KEYS)}"
-_BUCKETS = f"{_BUCKET.format(_TENANTS)} UNION ALL {_BUCKET.format(_KEYS)}"
+_ROWS_OF = (
+    "api_key_id IS NULL AND team_id IS NULL",
+    "api_key_id IS NULL AND team_id = %(team_id)s",
+    "api_key_id = %(key_id)s AND team_id IS NULL",
+)
+_WINDOWS = " UNION ALL ".join(map(_WINDOW.format, _ROWS_OF))
+_BUCKETS = " UNION ALL ".join(map(_BUCKET.format, _ROWS_OF))

@@ -13,7 +13,9 @@ HOLD_FIGURES = ("held_requests", "held_tokens", "held_cost")
 
 
 def _compared(expected: str, found: str) -> str:
-    """Joined by place, cost centre, key (0: none) and model; `fresh` places are not compared."""
+    """Joined by place, cost centre, key (0: none; below: a team's, negated) and model; `fresh`
+    places are not compared.
+    """
     return f"""
 WITH days AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(days)s)
@@ -91,6 +93,7 @@ _CHARGED = """
     WHERE a.tenant_id = %(tenant_id)s AND a.kind = 'adjustment' AND a.corrects IS NOT NULL
         AND a.created_at >= %(starts_at)s AND a.created_at < %(ends_at)s
 """
+_SCOPE = "coalesce(w.api_key_id, -w.team_id, 0)"
 _USED = "ARRAY[sum(w.requests), sum(w.tokens), sum(w.cost)]::numeric[] AS figures"
 
 DAY_WINDOWS = _compared(
@@ -103,27 +106,31 @@ DAY_WINDOWS = _compared(
             sum(tokens) AS tokens, coalesce(sum(cost), 0) AS cost
         FROM ({_CHARGED}) entry GROUP BY day, api_key_id
     ) c
-    CROSS JOIN LATERAL (SELECT 0::bigint AS key UNION SELECT coalesce(c.api_key_id, 0)) k
+    LEFT JOIN tenants_app_apikey a ON a.id = c.api_key_id
+    CROSS JOIN LATERAL (
+        SELECT 0::bigint AS key UNION SELECT coalesce(c.api_key_id, 0)
+        UNION SELECT coalesce(-a.team_id, 0)
+    ) k
     GROUP BY c.day, k.key
 """,
     f"""
-    SELECT d.day AS place, '' AS cost_center, coalesce(w.api_key_id, 0) AS key, '' AS model, {_USED}
+    SELECT d.day AS place, '' AS cost_center, {_SCOPE} AS key, '' AS model, {_USED}
     FROM days d
     JOIN usage_app_usagewindow w ON w.starts_at >= d.starts_at AND w.starts_at < d.ends_at
     WHERE w.tenant_id = %(tenant_id)s AND w.period = 'day'
-    GROUP BY d.day, w.api_key_id
+    GROUP BY d.day, w.api_key_id, w.team_id
 """,
 )
 
 
 def _windows(period: str) -> str:
     return f"""
-    SELECT %(month)s::date AS place, '' AS cost_center, coalesce(w.api_key_id, 0) AS key,
-        '' AS model, false AS fresh, 0 AS entries, {_USED}
+    SELECT %(month)s::date AS place, '' AS cost_center, {_SCOPE} AS key, '' AS model,
+        false AS fresh, 0 AS entries, {_USED}
     FROM usage_app_usagewindow w
     WHERE w.tenant_id = %(tenant_id)s AND w.period = '{period}'
         AND w.starts_at >= %(month_starts_at)s AND w.starts_at < %(month_ends_at)s
-    GROUP BY w.api_key_id
+    GROUP BY w.api_key_id, w.team_id
 """
 
 
@@ -147,5 +154,6 @@ HOLDS = _compared(
 )
 
 PLACES_OF_WINDOWS = """
-SELECT id, period, starts_at, api_key_id FROM usage_app_usagewindow WHERE id = ANY(%s)
+SELECT period, starts_at, coalesce(api_key_id, -team_id, 0)
+FROM usage_app_usagewindow WHERE id = ANY(%s)
 """

@@ -180,7 +180,9 @@ def _ask(result: Comparison, tenant: Tenant, book: str, asked: _Asked) -> tuple[
             if expected != found:
                 result.drifts.append(
                     Drift(
-                        tenant=tenant, day=day, book=book, period=period, api_key_id=key_id,
+                        tenant=tenant, day=day, book=book, period=period,
+                        api_key_id=key_id if key_id > 0 else None,
+                        team_id=-key_id if key_id < 0 else None,
                         cost_center=cost_center, model=model, figure=str(name),
                         expected=Decimal(expected), found=Decimal(found),
                     )
@@ -188,27 +190,27 @@ def _ask(result: Comparison, tenant: Tenant, book: str, asked: _Asked) -> tuple[
     return places, fresh, entries
 
 
-def _place(tenant: Tenant, book: str, place: Any, key: int) -> tuple[date, str, int | None]:
-    """Day, period in words, and key of what differed."""
+def _place(tenant: Tenant, book: str, place: Any, key: int) -> tuple[date, str, int]:
+    """Day, period in words, and key of what differed (0: none; below: a team's, negated)."""
     if book == Drift.Book.HOLDS:
         return _window_place(tenant, place)
     if book == Drift.Book.HOURS:
         hour = datetime.fromisoformat(place).astimezone(UTC)
-        return local_day(hour, tenant.timezone), f"{hour:%Y-%m-%d %H:%M} UTC", key or None
+        return local_day(hour, tenant.timezone), f"{hour:%Y-%m-%d %H:%M} UTC", key
     day = date.fromisoformat(place)
     monthly = book in (Drift.Book.MONTHS, Drift.Book.MONTH_WINDOWS)
-    return day, f"{day:%Y-%m}" if monthly else str(day), key or None
+    return day, f"{day:%Y-%m}" if monthly else str(day), key
 
 
-def _window_place(tenant: Tenant, window_id: int) -> tuple[date, str, int | None]:
+def _window_place(tenant: Tenant, window_id: int) -> tuple[date, str, int]:
     with connection.cursor() as cursor:
         cursor.execute(sql.PLACES_OF_WINDOWS, [[window_id]])
         row = cursor.fetchone()
     if row is None:
-        return datetime.now(UTC).date(), f"window {window_id}, which is gone", None
-    _, period, starts_at, key_id = row
+        return datetime.now(UTC).date(), f"window {window_id}, which is gone", 0
+    period, starts_at, key = row
     day = local_day(starts_at, tenant.timezone)
-    return day, "concurrent" if period == "concurrent" else f"{period} {day}", key_id
+    return day, "concurrent" if period == "concurrent" else f"{period} {day}", key
 
 
 def _keep(found: Reconciliation, part: Comparison) -> None:

@@ -1,5 +1,5 @@
-"""Which rows of the books belong to a tenant and to a key now: their ids, found once and remembered
-per process.
+"""Which rows of the books belong to a tenant, a team and a key now: their ids, found once and
+remembered per process.
 
 Creates missing windows and buckets, in a transaction of their own; it never writes a counter of one
 that exists.
@@ -25,10 +25,13 @@ _FOR_EVER = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 @dataclass(slots=True)
 class Scope:
-    """The rows that count for a tenant (`key_id` None) or a key, in the day and month at hand."""
+    """The rows that count for a tenant (no other id), a team or a key, in the day and month at
+    hand.
+    """
 
     name: ScopeName
     tenant_id: int
+    team_id: int | None
     key_id: int | None
     timezone: str
     day: Period
@@ -51,25 +54,31 @@ class Scopes:
     """The remembered scopes of one process; the least used are forgotten first."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[int, int | None], Scope] = OrderedDict()
+        self._known: OrderedDict[_Place, Scope] = OrderedDict()
 
     def find(self, caller: Caller) -> tuple[Scope, ...] | None:
-        """The caller's scopes, tenant first, or None when a row is not known yet."""
+        """The caller's scopes, the widest first, or None when a row is not known yet."""
         tenant, key = caller.tenant, caller.key
-        scope = self._known.get((tenant.id, None))
+        scope = self._known.get((tenant.id, None, None))
         if scope is None or not scope.serves(tenant.limits, tenant.timezone):
             return None
         if key is None:
             return (scope,)
-        own = self._known.get((tenant.id, key.id))
+        own = self._known.get((tenant.id, None, key.id))
         if own is None or not own.serves(key.limits, tenant.timezone):
             return None
-        return (scope, own)
+        team = key.team
+        if team is None:
+            return (scope, own)
+        shared = self._known.get((tenant.id, team.id, None))
+        if shared is None or not shared.serves(team.limits, tenant.timezone):
+            return None
+        return (scope, shared, own)
 
     def forget(self, callers: Iterable[Caller]) -> None:
         """Look these callers' rows up again: their period is over, or a row is gone."""
-        for key in _needed(callers):
-            self._known.pop(key, None)
+        for place in _needed(callers):
+            self._known.pop(place, None)
 
     async def ensure(self, connection: Connection, callers: Iterable[Caller]) -> None:
         """Find or create, by the database's clock, every row that these callers count in."""
@@ -78,39 +87,53 @@ class Scopes:
             return
         cursor = await connection.execute("SELECT clock_timestamp()")
         (now,) = await cursor.fetchone()  # type: ignore[misc]  # one row, always
-        made = [_empty_scope(key, timezone, now) for key, (timezone, _) in needed.items()]
+        made = [_empty_scope(place, timezone, now) for place, (timezone, _) in needed.items()]
         await _find_windows(connection, made, needed)
         await _find_buckets(connection, made, needed)
         for scope in made:
-            self._known[scope.tenant_id, scope.key_id] = scope
-            self._known.move_to_end((scope.tenant_id, scope.key_id))
+            self._known[_place(scope)] = scope
+            self._known.move_to_end(_place(scope))
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
 
-_Key = tuple[int, int | None]
-_Needed = Mapping[_Key, tuple[str, Sequence[Limit]]]
+# Tenant, team and key; at most one of the last two.
+_Place = tuple[int, int | None, int | None]
+_Needed = Mapping[_Place, tuple[str, Sequence[Limit]]]
 
 
 def _needed(callers: Iterable[Caller]) -> _Needed:
     """Two snapshots of one tenant may differ: the rows of both are needed."""
-    needed: dict[_Key, tuple[str, Sequence[Limit]]] = {}
+    needed: dict[_Place, tuple[str, Sequence[Limit]]] = {}
     for caller in callers:
-        tenant, key = caller.tenant, caller.key
-        scopes = [(None, tenant.limits)] + ([(key.id, key.limits)] if key is not None else [])
-        for key_id, limits in scopes:
-            _, others = needed.get((tenant.id, key_id), ("", ()))
+        for place, limits in _places(caller):
+            _, others = needed.get(place, ("", ()))
             both = limits if limits == others else (*others, *limits)
-            needed[tenant.id, key_id] = (tenant.timezone, both)
+            needed[place] = (caller.tenant.timezone, both)
     return needed
 
 
-def _empty_scope(key: _Key, timezone: str, now: datetime) -> Scope:
+def _places(caller: Caller) -> Iterable[tuple[_Place, Sequence[Limit]]]:
+    tenant, key = caller.tenant, caller.key
+    yield (tenant.id, None, None), tenant.limits
+    if key is not None and key.team is not None:
+        yield (tenant.id, key.team.id, None), key.team.limits
+    if key is not None:
+        yield (tenant.id, None, key.id), key.limits
+
+
+def _place(scope: Scope) -> _Place:
+    return scope.tenant_id, scope.team_id, scope.key_id
+
+
+def _empty_scope(place: _Place, timezone: str, now: datetime) -> Scope:
+    tenant_id, team_id, key_id = place
     today = local_day(now, timezone)
     return Scope(
-        name="tenant" if key[1] is None else "key",
-        tenant_id=key[0],
-        key_id=key[1],
+        name="tenant" if place[1:] == (None, None) else "key" if team_id is None else "team",
+        tenant_id=tenant_id,
+        team_id=team_id,
+        key_id=key_id,
         timezone=timezone,
         day=day_period(today, timezone),
         month=month_period(today, timezone),
@@ -118,15 +141,11 @@ def _empty_scope(key: _Key, timezone: str, now: datetime) -> Scope:
 
 
 async def _find_windows(connection: Connection, scopes: Sequence[Scope], needed: _Needed) -> None:
-    rows = [
-        row
-        for scope in scopes
-        for row in _window_rows(scope, needed[scope.tenant_id, scope.key_id][1])
-    ]
+    rows = [row for scope in scopes for row in _window_rows(scope, needed[_place(scope)][1])]
     found = await _create_and_find(connection, sql.CREATE_WINDOWS, sql.FIND_WINDOWS, rows)
-    by_key = {(scope.tenant_id, scope.key_id): scope for scope in scopes}
-    for row_id, tenant_id, key_id, period in found:
-        by_key[tenant_id, key_id].window_ids[period] = row_id
+    by_place = {_place(scope): scope for scope in scopes}
+    for row_id, tenant_id, team_id, key_id, period in found:
+        by_place[tenant_id, team_id, key_id].window_ids[period] = row_id
 
 
 def _window_rows(scope: Scope, limits: Sequence[Limit]) -> Iterable[dict[str, Any]]:
@@ -139,6 +158,7 @@ def _window_rows(scope: Scope, limits: Sequence[Limit]) -> Iterable[dict[str, An
     for period, (starts_at, ends_at) in spans.items():
         yield {
             "tenant_id": scope.tenant_id,
+            "team_id": scope.team_id,
             "api_key_id": scope.key_id,
             "period": period,
             "starts_at": starts_at,
@@ -150,20 +170,21 @@ async def _find_buckets(connection: Connection, scopes: Sequence[Scope], needed:
     rows = [
         {
             "tenant_id": scope.tenant_id,
+            "team_id": scope.team_id,
             "api_key_id": scope.key_id,
             "metric": limit.metric,
             "level_micro": (limit.burst or limit.limit) * MICRO,
         }
         for scope in scopes
-        for limit in needed[scope.tenant_id, scope.key_id][1]
+        for limit in needed[_place(scope)][1]
         if limit.period == "minute"
     ]
     if not rows:
         return
     found = await _create_and_find(connection, sql.CREATE_BUCKETS, sql.FIND_BUCKETS, rows)
-    by_key = {(scope.tenant_id, scope.key_id): scope for scope in scopes}
-    for row_id, tenant_id, key_id, metric in found:
-        by_key[tenant_id, key_id].bucket_ids[metric] = row_id
+    by_place = {_place(scope): scope for scope in scopes}
+    for row_id, tenant_id, team_id, key_id, metric in found:
+        by_place[tenant_id, team_id, key_id].bucket_ids[metric] = row_id
 
 
 async def _create_and_find(

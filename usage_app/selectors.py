@@ -142,9 +142,9 @@ def clock() -> datetime:
 
 def counters(tenant: Tenant, now: datetime) -> Counters:
     """What the tenant as a whole uses and holds at this moment. Two queries."""
-    own = UsageWindow.objects.for_tenant(tenant).filter(api_key=None)
+    own = UsageWindow.objects.for_tenant(tenant).filter(team=None, api_key=None)
     windows = own.filter(starts_at__lte=now, ends_at__gt=now).values_list("period", *COUNTED)
-    buckets = RateBucket.objects.for_tenant(tenant).filter(api_key=None)
+    buckets = RateBucket.objects.for_tenant(tenant).filter(team=None, api_key=None)
     levels = buckets.values_list("metric", "id", "level_micro", "refilled_at")
     return Counters(
         now=now,
@@ -156,7 +156,7 @@ def counters(tenant: Tenant, now: datetime) -> Counters:
 
 def fills(tenant: Tenant, counters: Counters) -> list[Fill]:
     """How full the budgets of the tenant as a whole are. One query."""
-    rows = Budget.objects.for_tenant(tenant).filter(api_key=None)
+    rows = Budget.objects.for_tenant(tenant).filter(team=None, api_key=None)
     limits = rows.values_list("metric", "period", "limit", "burst")
     return list(fills_of("tenant", None, [limit_of(*row) for row in limits], counters))
 
@@ -187,6 +187,7 @@ SELECT key.id, key.name, b.metric, b.period, b."limit",
 FROM tenants_app_budget b
 JOIN tenants_app_apikey key ON key.id = b.api_key_id AND key.revoked_at IS NULL
 JOIN usage_app_usagewindow w ON w.tenant_id = b.tenant_id AND w.api_key_id = b.api_key_id
+    AND w.team_id IS NULL
     AND w.period = b.period AND w.starts_at <= %(now)s AND w.ends_at > %(now)s,
 LATERAL (SELECT CASE b.metric WHEN 'requests' THEN w.requests + w.held_requests
     WHEN 'tokens' THEN w.tokens + w.held_tokens ELSE w.cost + w.held_cost END

@@ -18,6 +18,7 @@ from tenants_app.admin import sections as of_tenant
 from tenants_app.admin.model_section import models
 from tenants_app.admin.pages import action
 from tenants_app.admin.sections import Section
+from tenants_app.admin.teams import teams
 from tenants_app.admin.tenants import TenantAdmin
 from tenants_app.models import Tenant
 from usage_app import selectors
@@ -33,6 +34,7 @@ ABOVE: Final[Sequence[Part]] = (
     of_books.refusals,
     of_books.usage,
     of_tenant.keys,
+    teams,
 )
 BELOW: Final[Sequence[Part]] = (models, of_books.entries, of_tenant.changes)
 

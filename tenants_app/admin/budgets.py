@@ -24,6 +24,7 @@ from tenants_app.models import LIMIT_MAX, Budget, ConfigurationVersion
 # These two are plain fields of the tenant's form.
 PLAIN: Final = Q(
     api_key=None,
+    team=None,
     metric=Budget.Metric.TOKENS,
     period__in=[Budget.Period.DAY, Budget.Period.MONTH],
 )
@@ -40,10 +41,13 @@ class BudgetForm(WordedForm):
 
     class Meta:
         model = Budget
-        fields = ("tenant", "api_key", "metric", "period", "limit", "burst", "alert_percents")
+        fields = (
+            *("tenant", "team", "api_key", "metric", "period", "limit", "burst", "alert_percents"),
+        )
         labels = {"api_key": "API key"}
         help_texts = {
-            "api_key": "Empty: the limit is on the tenant as a whole.",
+            "team": "All keys of a team share its limit.",
+            "api_key": "Neither team nor key: the limit is on the tenant as a whole.",
             "period": "Days and months are those of the tenant's time zone.",
             "limit": "Requests, tokens, or an amount in the ledger's currency.",
             "burst": "Per minute only: how much may come at once. Empty: the limit.",
@@ -51,7 +55,7 @@ class BudgetForm(WordedForm):
 
 
 class BudgetRowForm(BudgetForm):
-    """A budget as a row on the page of its tenant or key."""
+    """A budget as a row on the page of its tenant, team or key."""
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
@@ -66,11 +70,12 @@ class BudgetRowForm(BudgetForm):
             cleaned.get("metric") == Budget.Metric.TOKENS
             and cleaned.get("period") in (Budget.Period.DAY, Budget.Period.MONTH)
             and cleaned.get("api_key", self.instance.api_key) is None
+            and cleaned.get("team", self.instance.team) is None
         )
 
 
-class KeyBudgetFormSet(InlineFormSet):
-    """Budgets of a key; their tenant is the key's."""
+class OwnersBudgetFormSet(InlineFormSet):
+    """Budgets of a team or a key; their tenant is its tenant."""
 
     def _construct_form(self, i: int, **kwargs: Any) -> Any:
         form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
@@ -90,7 +95,20 @@ class TenantBudgetInline(TabularInline):
     verbose_name_plural = "Other budgets of the whole tenant"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
-        return super().get_queryset(request).filter(api_key=None).exclude(PLAIN)
+        own = super().get_queryset(request).filter(team=None, api_key=None)
+        return own.exclude(PLAIN)
+
+
+class TeamBudgetInline(TabularInline):
+    """What all keys of a team share."""
+
+    model = Budget
+    form = BudgetRowForm
+    formset = OwnersBudgetFormSet
+    fk_name = "team"
+    fields = ("metric", "period", "limit", "burst")
+    extra = 0
+    verbose_name_plural = "Budgets of this team"
 
 
 class KeyBudgetInline(TabularInline):
@@ -98,7 +116,7 @@ class KeyBudgetInline(TabularInline):
 
     model = Budget
     form = BudgetRowForm
-    formset = KeyBudgetFormSet
+    formset = OwnersBudgetFormSet
     fk_name = "api_key"
     fields = ("metric", "period", "limit", "burst", "alert_percents")
     extra = 0
@@ -118,13 +136,18 @@ class BudgetAdmin(BudgetTable):
         ("metric", ChoicesDropdownFilter),
         ("period", ChoicesDropdownFilter),
     )
-    list_select_related = ("tenant", "api_key")
-    search_fields = ("tenant__slug", "tenant__name", "api_key__name", "api_key__prefix")
-    search_help_text = "Tenant or key"
-    autocomplete_fields = ("tenant", "api_key")
+    list_select_related = ("tenant", "team", "api_key")
+    search_fields = (
+        *("tenant__slug", "tenant__name", "team__slug", "team__name"),
+        *("api_key__name", "api_key__prefix"),
+    )
+    search_help_text = "Tenant, team or key"
+    autocomplete_fields = ("tenant", "team", "api_key")
 
     @display(description="On")
     def scope(self, budget: Budget) -> str:
+        if budget.team is not None:
+            return f"team {budget.team}"
         return str(budget.api_key) if budget.api_key else "the whole tenant"
 
     @display(description="Limit", ordering="limit")

@@ -211,15 +211,16 @@ class BudgetTable(TablePages):
     """The list of budgets, as a table."""
 
     table_sentences = (
-        "A line for each budget: tenant, key (its name, or empty), metric, period, limit, burst.",
+        "A line for each budget; team is its slug, key its name, both empty: the whole tenant's.",
         "A limit of none takes the budget away; budgets that are not named stay as they are.",
         "All of a file is imported, or nothing.",
     )
 
     def table(self, request: HttpRequest) -> str:
         """See TablePages.table."""
-        rows = visible(request, Budget).select_related("tenant", "api_key")
-        return budget_csv.write(rows.order_by("tenant__slug", "api_key", "metric", "period"))
+        rows = visible(request, Budget).select_related("tenant", "team", "api_key")
+        order = ("tenant__slug", "team__slug", "api_key", "metric", "period")
+        return budget_csv.write(rows.order_by(*order))
 
     def preview(self, request: HttpRequest, content: bytes) -> Preview:
         """See TablePages.preview."""

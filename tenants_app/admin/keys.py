@@ -57,8 +57,9 @@ class ApiKeyForm(WordedForm):
 
     class Meta:
         model = ApiKey
-        fields = ("tenant", "name", "scopes", "expires_at")
+        fields = ("tenant", "team", "name", "scopes", "expires_at")
         help_texts = {
+            "team": "Its budgets are shared by all of its keys. Empty: none. It never changes.",
             "name": "Which application or person it is for; once among a tenant's live keys.",
             "expires_at": "UTC. Empty: never.",
         }
@@ -73,6 +74,9 @@ class ApiKeyForm(WordedForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         tenant = cleaned.get("tenant") or self.instance.tenant_id
+        team = cleaned.get("team")
+        if team and cleaned.get("tenant") and team.tenant_id != cleaned["tenant"].pk:
+            self.add_error("team", "This team is another tenant's.")
         if tenant and "name" in cleaned:
             same = ApiKey.objects.for_tenant(tenant).filter(name=cleaned["name"], revoked_at=None)
             # This also keeps a reloaded page from issuing the key again.
@@ -132,12 +136,18 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
 
     tenant_path = "tenant"
     form = ApiKeyForm
-    list_display = ("name", "tenant", "shown", "state", "scope_list", "expires_at", "last_used")
-    list_filter = (("tenant", AutocompleteSelectFilter), StateFilter)
-    list_select_related = ("tenant", "use")
-    search_fields = ("name", "prefix", "tenant__slug", "tenant__name")
-    search_help_text = "Name, beginning of the key, or tenant"
-    autocomplete_fields = ("tenant",)
+    list_display = (
+        *("name", "tenant", "team", "shown", "state", "scope_list", "expires_at", "last_used"),
+    )
+    list_filter = (
+        ("tenant", AutocompleteSelectFilter),
+        ("team", AutocompleteSelectFilter),
+        StateFilter,
+    )
+    list_select_related = ("tenant", "team", "use")
+    search_fields = ("name", "prefix", "tenant__slug", "tenant__name", "team__slug", "team__name")
+    search_help_text = "Name, beginning of the key, tenant or team"
+    autocomplete_fields = ("tenant", "team")
     actions = ("revoke_selected",)
     actions_list = ("issue",)
     actions_detail = ("rotate", "revoke")
@@ -147,14 +157,14 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is not None and obj.is_playground:
             return ("tenant", "name", "shown", "state", "created_at", "last_used")
-        fields = ("tenant", "name", "scopes", "expires_at")
+        fields = ("tenant", "team", "name", "scopes", "expires_at")
         return fields if obj is None else (*fields, "shown", "state", "created_at", "last_used")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         record = ("shown", "state", "created_at", "last_used")
         if obj is not None and obj.is_playground:
             return ("tenant", "name", *record)
-        return record if obj is None else ("tenant", *record)
+        return record if obj is None else ("tenant", "team", *record)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return () if obj is None else (KeyBudgetInline,)
@@ -177,7 +187,9 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        issued = keys.issue(obj.tenant, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at)
+        issued = keys.issue(
+            obj.team or obj.tenant, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at
+        )
         obj.pk = issued.key.pk
         obj.refresh_from_db()
         request.issued = issued  # type: ignore[attr-defined]

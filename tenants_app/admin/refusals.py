@@ -20,6 +20,12 @@ WORDS: Final = {
     " already.",
     "budget_alerts_are_percents": "Alerts are at whole percents from 1 to 100, at most 10 of them.",
     "budget_key_belongs_to_its_tenant": "This key is another tenant's.",
+    "budget_team_belongs_to_its_tenant": "This team is another tenant's.",
+    "budget_is_of_a_team_or_of_a_key": "A budget is of a team or of a key, not of both.",
+    "key_team_belongs_to_its_tenant": "This team is another tenant's.",
+    "key_stays_in_its_team": "The team of a key never changes; issue a new key.",
+    "team_slug_once_per_tenant": "The tenant has a team of this slug already.",
+    "team_slug_is_plain": "A slug is 1 to 63 small letters, digits, - and _.",
     "model_outputs_are_ordered": "The default output must be at least 1 and at most the maximum.",
     "upstream_belongs_to_another_tenant": "An upstream that belongs to a tenant is used by that"
     " tenant alone.",

@@ -118,14 +118,16 @@ def some(models: Iterable[Any], most: int = 5) -> str:
 
 def token_budgets(tenant: Tenant) -> dict[str, int]:
     """The limits of the plain fields that are set, by field."""
-    rows = Budget.objects.for_tenant(tenant).filter(api_key=None, metric=Budget.Metric.TOKENS)
+    rows = Budget.objects.for_tenant(tenant).filter(team=None, api_key=None)
+    rows = rows.filter(metric=Budget.Metric.TOKENS)
     limits = dict(rows.values_list("period", "limit"))
     return {name: int(limits[period]) for name, period in TOKEN_BUDGETS.items() if period in limits}
 
 
 def set_token_budget(tenant: Tenant, period: str, limit: int | None) -> None:
     """Make, change or (None) delete the tenant's token budget of a day or a month."""
-    scope: dict[str, Any] = {"api_key": None, "metric": Budget.Metric.TOKENS, "period": period}
+    scope: dict[str, Any] = {"team": None, "api_key": None}
+    scope |= {"metric": Budget.Metric.TOKENS, "period": period}
     if limit is None:
         Budget.objects.for_tenant(tenant).filter(**scope).delete()
     else:

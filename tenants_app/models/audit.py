@@ -14,6 +14,7 @@ from tenants_app.models.budgets import Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
 from tenants_app.models.keys import ApiKey
 from tenants_app.models.staff import StaffScope
+from tenants_app.models.teams import Team
 from tenants_app.models.tenants import Tenant, TenantFallback, TenantHost
 
 
@@ -45,6 +46,7 @@ AUDITED: dict[type[models.Model], list[str]] = {
     Upstream: ["sealed_token"],
     Model: [],
     Route: [],
+    Team: [],
     ApiKey: ["digest"],
     Budget: [],
     StaffScope: [],

@@ -1,4 +1,4 @@
-"""Limits on what a tenant or a key may use; what was used is counted in usage_app."""
+"""Limits on what a tenant, a team or a key may use; what was used is counted in usage_app."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -11,6 +11,7 @@ from django.db.models import F, Func, Q
 
 from tenants_app.models.keys import ApiKey
 from tenants_app.models.querysets import TenantOwned
+from tenants_app.models.teams import Team
 from tenants_app.models.tenants import Tenant
 
 LIMIT_MAX = Decimal(10**12)
@@ -33,7 +34,7 @@ def sorted_percents(values: Iterable[int]) -> list[int]:
 
 
 class Budget(models.Model):
-    """A limit on what a tenant, or one of its keys, may use in a period."""
+    """A limit on what a tenant, or one of its teams or keys, may use in a period."""
 
     class Metric(models.TextChoices):
         REQUESTS = "requests"
@@ -50,6 +51,7 @@ class Budget(models.Model):
     api_key = models.ForeignKey(
         ApiKey, models.CASCADE, null=True, blank=True, related_name="budgets"
     )
+    team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True, related_name="budgets")
     metric = models.CharField(max_length=16, choices=Metric)
     period = models.CharField(max_length=16, choices=Period)
     limit = models.DecimalField(
@@ -66,12 +68,15 @@ class Budget(models.Model):
     objects = TenantOwned.as_manager()
 
     class Meta:
-        ordering = ["tenant", "api_key", "metric", "period"]
+        ordering = ["tenant", "team", "api_key", "metric", "period"]
         constraints = [
             models.UniqueConstraint(
                 name="budget_once_per_scope_metric_and_period",
-                fields=["tenant", "api_key", "metric", "period"],
+                fields=["tenant", "team", "api_key", "metric", "period"],
                 nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                name="budget_is_of_a_team_or_of_a_key", condition=Q(team=None) | Q(api_key=None)
             ),
             models.CheckConstraint(
                 name="budget_limit_is_positive", condition=Q(limit__gt=0, limit__lte=LIMIT_MAX)
@@ -106,3 +111,5 @@ class Budget(models.Model):
     def clean(self) -> None:
         if self.api_key and self.api_key.tenant_id != self.tenant_id:
             raise ValidationError({"api_key": "This key is another tenant's."})
+        if self.team and self.team.tenant_id != self.tenant_id:
+            raise ValidationError({"team": "This team is another tenant's."})

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from tenants_app.key_format import DEFAULT_SCOPES
 from tenants_app.models.querysets import TenantOwned
+from tenants_app.models.teams import Team
 from tenants_app.models.tenants import Tenant
 
 
@@ -33,6 +34,8 @@ class ApiKey(models.Model):
     kind = models.CharField(
         max_length=16, choices=Kind, default=Kind.CLIENT, db_default=Kind.CLIENT, editable=False
     )
+    # Never changes: see Team.
+    team = models.ForeignKey(Team, models.RESTRICT, null=True, blank=True, related_name="keys")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16, editable=False)
     digest = models.BinaryField(max_length=32, unique=True, editable=False)

@@ -53,6 +53,7 @@ PURE = (
     "tenants_app/tenant_csv.py",
     "tenants_app/budget_files.py",
     "tenants_app/key_files.py",
+    "tenants_app/team_files.py",
     "tenants_app/tenant_files.py",
     "tenants_app/tenant_state.py",
     "gateway_project/login/tokens.py",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.factories import make_budget, make_key
+from tests.factories import make_budget, make_key, make_team
 from tests.faults.books import settled
 from tests.faults.conftest import EXACT_INPUT, EXACT_OUTPUT, World
 from tests.faults.crowd import crowd, outcomes
@@ -110,6 +110,18 @@ def test_two_keys_share_their_tenants_budget_within_their_own(
 
     written = settled(acme.tenant, 30)
     assert len([entry for entry in written if entry.api_key_id == acme.key.key.id]) <= 10
+
+
+def test_two_keys_of_a_team_share_its_budget(two: list[Server], acme: World, exact: str) -> None:
+    team = make_team(acme.tenant)
+    ours = [make_key(acme.tenant, name, team=team) for name in ("a", "b")]
+    make_budget(acme.tenant, "tokens", "day", FIT * EXACT, team=team)
+
+    endings = crowd(two, ours, count=CROWD, modelId=exact, maxTokens=EXACT_OUTPUT)
+
+    assert outcomes(endings) == {(200, None): FIT, (429, "budget_exceeded"): CROWD - FIT}
+    written = settled(acme.tenant, FIT)
+    assert {entry.api_key for entry in written} <= {key.key for key in ours}
 
 
 def test_no_more_run_at_once_than_allowed(

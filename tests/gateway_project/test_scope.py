@@ -115,7 +115,7 @@ def test_nothing_of_another_tenant_is_written(they: Neighbours, kind: str) -> No
 
 def test_rows_are_not_given_to_another_tenant_nor_taken_from_one(they: Neighbours) -> None:
     client, before = held(they, "everything"), rows_of(they.globex)
-    acmes = they.acme.budgets.filter(api_key=None).get()
+    acmes = they.acme.budgets.filter(team=None, api_key=None).get()
     key = they.globex.keys.get()
     foreign = {"tenant": they.globex.pk, "metric": "requests", "period": "day", "limit": 5}
     for url in (url_of(Budget, "add"), url_of(Budget, "change", acmes.pk)):

@@ -217,7 +217,7 @@ def test_each_role_sees_its_sections_and_acts_only_where_it_may(role: str) -> No
     client = Client()
     client.force_login(user)
     response = page_of(client, acme)
-    everything = {"budgets", "refusals", "usage", "keys", "models", "entries", "changes"}
+    everything = {"budgets", "refusals", "usage", "keys", "teams", "models", "entries", "changes"}
     expected = everything - {"models"} if role == "Finance" else everything
     assert set(sections_of(response)) == expected
     page = text_of(response)

@@ -46,10 +46,19 @@ def full_file(slug: str = "acme") -> dict[str, Any]:
         "featureFlags": {"modelAllowList": True},
         "allowedModels": ["model-a", "model-b", "model-c"],
         "allowedHosts": [f"ai.{slug}.example", f"{slug}.example"],
+        "teams": [
+            {
+                "slug": "research",
+                "name": "Research & Co",
+                "budgets": [{"metric": "cost", "period": "day", "limit": "0.5"}],
+            },
+            {"slug": "support", "name": "support", "budgets": []},
+        ],
         "apiKeys": [
             f"{SECRET}-of-{slug}",
             {
                 "name": "reports",
+                "team": "research",
                 "secret": f"{SECRET}-reports-of-{slug}",
                 "scopes": ["usage:read"],
                 "expiresAt": "2031-01-31T01:00:00+01:00",

@@ -14,7 +14,7 @@ from tenants_app.models import Change as Event
 from tenants_app.strict_csv import Columns
 from tenants_app.strict_json import Findings
 from tests.admin_site import logged_in, make_staff, text_of, url_of
-from tests.factories import make_budget, make_model, make_tenant
+from tests.factories import make_budget, make_model, make_team, make_tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -225,3 +225,31 @@ def test_cells_come_back_as_they_were_written(cells: list[str]) -> None:
     table = strict_csv.write([("a", "b"), *((cell, "x") for cell in cells)])
     rows = list(strict_csv.read(table.encode(), Columns(("a", "b")), found))
     assert [row["a"] for _, row in rows] == [cell.strip() for cell in cells]
+
+
+def test_budgets_of_a_team_are_beside_the_tenants_own(operator: Client) -> None:
+    acme = make_tenant("acme")
+    team = make_team(acme)
+    own = make_budget(acme, "tokens", "day", 1000)
+    shared = make_budget(acme, "tokens", "day", 500, team=team)
+    lines = (
+        "tenant,team,key,metric,period,limit,burst",
+        "acme,,,tokens,day,1000,",
+        "acme,research,,tokens,day,700,",
+        "acme,research,,requests,minute,60,",
+    )
+    page = look(operator, Budget, *lines)
+    assert [(whose, list(told)) for whose, told in page.context["preview"].changes] == [
+        ("acme, team research", ["~ budget: 500 tokens per day → 700 tokens per day"]),
+        ("acme, team research", ["+ budget: 60 requests per minute"]),
+    ]
+    write(operator, Budget, *lines)
+    limits = dict(Budget.objects.filter(period="day").values_list("pk", "limit"))
+    assert limits == {own.pk: 1000, shared.pk: 700}
+    exported = operator.get(url_of(Budget, "export_csv")).content.decode()
+    assert exported.split() == [lines[0], lines[3], lines[2], lines[1]]
+    wrong = look(operator, Budget, lines[0], "acme,sales,,tokens,day,7,", "acme,a,b,tokens,day,7,")
+    assert problems(wrong) == [
+        "line 2, team: the tenant has no such team",
+        "line 3, team: a budget is of a team or of a key, not of both",
+    ]

@@ -32,6 +32,7 @@ def test_export_says_everything(tmp_path: Path) -> None:
     digest = keys.digest("sk-imported-from-elsewhere-0123456789-of-acme")
     assert plain == {
         "name": "imported",
+        "team": None,
         "digest": f"hmac-sha256:{digest.hex()}",
         "prefix": "sk-impo",
         "scopes": ["chat", "usage:read"],
@@ -39,6 +40,7 @@ def test_export_says_everything(tmp_path: Path) -> None:
         "budgets": [],
     }
     assert reports["expiresAt"] == "2031-01-31T00:00:00+00:00"
+    assert reports["team"] == "research"
     assert reports["budgets"] == [{"metric": "tokens", "period": "day", "limit": 10}]
 
 
@@ -66,6 +68,7 @@ def test_what_is_not_there_is_said_too() -> None:
             "featureFlags": {"modelAllowList": False},
             "allowedModels": [],
             "allowedHosts": [],
+            "teams": [],
             "apiKeys": [],
         }
     ]
@@ -137,7 +140,7 @@ def test_number_of_queries_does_not_grow_with_the_tenants(
     files = [full_file(f"tenant-{number}") for number in range(20)]
     for count in (1, 20):
         run_import(tmp_path, files[:count])
-        with django_assert_num_queries(10):
+        with django_assert_num_queries(11):
             assert len(tenant_export.export()[0]) == count
 
 

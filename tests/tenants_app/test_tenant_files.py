@@ -77,6 +77,7 @@ def test_everything_that_a_file_can_say_is_read() -> None:
     }
     assert acme.keys[1].columns == {
         "name": "reports",
+        "team": "research",
         "scopes": ("usage:read",),
         "expires_at": datetime(2031, 1, 31, tzinfo=UTC),
     }

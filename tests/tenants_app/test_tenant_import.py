@@ -82,7 +82,7 @@ def test_file_makes_a_tenant_with_all_that_it_says(tmp_path: Path) -> None:
     assert {(str(r.model), r.upstream, r.tenant) for r in Route.objects.all()} == {
         (model, own, acme) for model in ("model-a", "model-b", "model-c")
     }
-    of_tenant = Budget.objects.filter(api_key=None)
+    of_tenant = Budget.objects.filter(team=None, api_key=None)
     assert {(b.metric, b.period): (str(b), b.burst) for b in of_tenant} == {
         ("tokens", "day"): ("500 tokens per day", None),
         ("tokens", "month"): ("10000 tokens per month", None),
@@ -203,8 +203,8 @@ def test_null_takes_a_budget_and_a_gateway_away(tmp_path: Path) -> None:
         | {"tokenBudget": None, "rateLimit": None, "budgets": []}
         | {"accountId": None, "aiGatewayId": None},
     )
-    assert not Budget.objects.filter(api_key=None).exists()
-    assert Budget.objects.count() == 1  # the key's own
+    assert not Budget.objects.filter(team=None, api_key=None).exists()
+    assert Budget.objects.count() == 2  # the team's and the key's own
     assert Tenant.objects.get().default_upstream is None
     assert not Route.objects.exists()
     assert Upstream.objects.count() == 1

@@ -157,14 +157,15 @@ def make_statement_line(statement: Statement, position: int = 1) -> StatementLin
 
 
 def charge(tenant: Tenant, **fields: Any) -> LedgerEntry:
-    """An entry together with what its settlement moved: the windows of its tenant and key."""
+    """An entry together with what its settlement moved: the windows of its tenant, team and key."""
     entry = make_entry(tenant, **fields)
     admitted = LedgerEntry.objects.get(id=entry.corrects) if entry.corrects else entry
-    for key_id in {None, entry.api_key_id}:
+    team_id = entry.api_key.team_id if entry.api_key else None
+    for team, key_id in {(None, None), (team_id, None), (None, entry.api_key_id)}:
         for span in (day_period, month_period):
             period = span(admitted.local_day, tenant.timezone)
             window, _ = UsageWindow.objects.get_or_create(
-                tenant=tenant, api_key_id=key_id, period=period.kind,
+                tenant=tenant, team_id=team, api_key_id=key_id, period=period.kind,
                 starts_at=period.starts_at, defaults={"ends_at": period.ends_at},
             )  # fmt: skip
             window.requests += entry.kind == "usage"

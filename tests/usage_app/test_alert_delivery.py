@@ -88,8 +88,8 @@ def test_webhook_is_signed_and_its_receiver_can_tell(webhook: Webhook) -> None:
     told = json.loads(call.body)
     assert told["type"] == "budget.threshold_crossed"
     assert told["data"] == {
-        "tenantId": "acme", "scope": "tenant", "key": None, "metric": "tokens", "period": "day",
-        "percent": 80, "used": 800, "limit": 1000, "currency": None,
+        "tenantId": "acme", "scope": "tenant", "team": None, "key": None, "metric": "tokens",
+        "period": "day", "percent": 80, "used": 800, "limit": 1000, "currency": None,
         "startsAt": f"{alert.starts_at:%Y-%m-%dT%H:%M:%S.%fZ}",
         "resetsAt": f"{alert.ends_at:%Y-%m-%dT%H:%M:%S.%fZ}", "timezone": "Europe/Vienna",
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """What is noted of budgets that are being used up: each percentage once per window."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -11,9 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tenants_app.models import Budget
-from tests.factories import make_budget, make_key, make_tenant
+from tests.factories import make_budget, make_key, make_team, make_tenant
 from tests.usage_app.alerting import make_watched, make_window, told, use
-from usage_app.alerts import watch
+from usage_app.alerts import watch, words
 from usage_app.models import Alert, AlertDelivery, UsageWindow
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +102,20 @@ def test_each_scope_metric_and_period_is_compared_with_its_own_window() -> None:
         ("cost", "month", 100, Decimal("0.1")),
         ("requests", "day", 70, Decimal(7)),
     ]
+
+
+def test_budget_of_a_team_is_compared_with_the_teams_window_and_named() -> None:
+    acme = make_tenant()
+    team = make_team(acme)
+    make_budget(acme, "tokens", "day", 1000, alert_percents=[50])
+    make_budget(acme, "tokens", "day", 100, team=team, alert_percents=[90])
+    make_window(acme, 95)
+    make_window(acme, 95, team=team)
+    watch.note_crossed()
+    alert = Alert.objects.get()
+    assert (alert.team, alert.percent, int(alert.used)) == (team, 90, 95)
+    assert words.scope(alert) == "the team research"
+    assert json.loads(words.payload(alert))["data"]["scope"] == "team"
 
 
 def test_deleted_budget_leaves_its_alerts() -> None:

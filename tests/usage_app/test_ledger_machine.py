@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from tenants_app import database, directory, keys
 from tenants_app.models import Tenant
-from tests.factories import make_budget, make_key, make_tenant
+from tests.factories import make_budget, make_key, make_team, make_tenant
 from tests.usage_app.test_ledger import used, wish
 from usage_app import ledger, ledger_sync
 from usage_app.errors import BudgetExceeded
@@ -32,14 +32,16 @@ from usage_app.models import GatewayProcess, LedgerEntry, Reservation, UsageWind
 
 # A test's Postgres is younger than the sweep's half minute.
 SILENCE = timedelta(milliseconds=100)
-DAY_LIMIT, KEY_LIMIT = 600, 300
+DAY_LIMIT, TEAM_LIMIT, KEY_LIMIT = 600, 400, 300
 
 T = TypeVar("T")
 _numbers = count(1)
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """One tenant with a key, each with a day budget in tokens; holds that end in every way."""
+    """A tenant, a team of it and a key of that, each with a day budget in tokens; holds that end in
+    every way.
+    """
 
     open_holds: Bundle[Hold] = Bundle("open_holds")
     ended_holds: Bundle[Hold] = Bundle("ended_holds")
@@ -54,31 +56,38 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize()
     def a_tenant_with_a_key(self) -> None:
         self.tenant: Tenant = make_tenant(f"acme-{next(_numbers)}")
-        issued = make_key(self.tenant)
-        self.digest = keys.digest(issued.secret)
+        team = make_team(self.tenant)
+        issued = make_key(self.tenant, team=team)
+        others = make_key(self.tenant, "other", team=team)
+        self.digests = {"key": keys.digest(issued.secret), "other": keys.digest(others.secret)}
         make_budget(self.tenant, "tokens", "day", DAY_LIMIT)
+        make_budget(self.tenant, "tokens", "day", TEAM_LIMIT, team=team)
         make_budget(self.tenant, "tokens", "day", KEY_LIMIT, api_key=issued.key)
         make_budget(self.tenant, "tokens", "minute", 10**6)
 
-    async def reserved(self, by_key: bool, tokens_in: int, tokens_out: int) -> Hold:
-        slug = self.tenant.slug
-        found = directory.by_digest(self.digest) if by_key else directory.by_slug(slug)
+    async def reserved(self, by: str, tokens_in: int, tokens_out: int) -> Hold:
+        digest = self.digests.get(by)
+        found = directory.by_digest(digest) if digest else directory.by_slug(self.tenant.slug)
         caller = await found
         assert caller is not None
         return await ledger.reserve(wish(caller, input=tokens_in, output=tokens_out))
 
     @rule(
         target=open_holds,
-        by_key=st.booleans(),
+        by=st.sampled_from(["edge", "key", "other"]),
         tokens_in=st.integers(1, 60),
         tokens_out=st.integers(1, 120),
     )
-    def reserve(self, by_key: bool, tokens_in: int, tokens_out: int) -> Any:
-        room = [(DAY_LIMIT, self.committed(None)), (KEY_LIMIT, self.committed("key"))][: 1 + by_key]
+    def reserve(self, by: str, tokens_in: int, tokens_out: int) -> Any:
+        room = [(DAY_LIMIT, self.committed(team=None, api_key=None))]
+        if by != "edge":
+            room.append((TEAM_LIMIT, self.committed(team__isnull=False)))
+        if by == "key":
+            room.append((KEY_LIMIT, self.committed(api_key__name="key")))
         least = tokens_in + min(16, tokens_out)
         fits = all(committed + least <= limit for limit, committed in room)
         try:
-            hold = self.wait(self.reserved(by_key, tokens_in, tokens_out))
+            hold = self.wait(self.reserved(by, tokens_in, tokens_out))
         except BudgetExceeded:
             assert not fits
             return multiple()
@@ -112,8 +121,8 @@ class LedgerMachine(RuleBasedStateMachine):
         ledger_sync.expire(silence=SILENCE)
         assert not Reservation.objects.for_tenant(self.tenant).exists()
 
-    def committed(self, scope: str | None) -> int:
-        windows = self.windows().filter(api_key__isnull=scope is None, period="day")
+    def committed(self, **scope: Any) -> int:
+        windows = self.windows().filter(**scope, period="day")
         sums = windows.aggregate(used=Sum("tokens"), held=Sum("held_tokens"))
         return (sums["used"] or 0) + (sums["held"] or 0)
 
@@ -126,6 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         for window in self.windows():
             scope = {} if window.api_key_id is None else {"api_key": window.api_key_id}
+            scope |= {"api_key__team": window.team_id} if window.team_id else {}
             holds = Reservation.objects.for_tenant(self.tenant).filter(**scope)
             entries = LedgerEntry.objects.for_tenant(self.tenant).filter(**scope)
             held = holds.aggregate(tokens=Sum("held_tokens"), cost=Sum("held_cost"))

@@ -66,7 +66,7 @@ class AlertAdmin(ReadOnlyAdmin):
         ("deliveries__state", ChoicesDropdownFilter),
         ("created_at", RangeDateFilter),
     )
-    list_select_related = ("tenant", "api_key")
+    list_select_related = ("tenant", "team", "api_key")
     ordering = ("-created_at", "-percent")
     readonly_fields = ("scope", "percent_told", "budget_told", "used_told", "message", "state")
     fieldsets = (

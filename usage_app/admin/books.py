@@ -37,6 +37,8 @@ class ScopeColumns:
 
     @display(description="On")
     def scope(self, row: Any) -> str:
+        if team := getattr(row, "team", None):
+            return f"team {team}"
         return str(row.api_key) if row.api_key else "the whole tenant"
 
 
@@ -102,7 +104,7 @@ class ReservationAdmin(ChargeAdmin):
 
 @admin.register(UsageWindow)
 class UsageWindowAdmin(ScopeColumns, ReadOnlyAdmin):
-    """What each tenant and key used and holds, by day, by month, and at this moment."""
+    """What each tenant, team and key used and holds, by day, by month, and at this moment."""
 
     tenant_path = "tenant"
     list_display = (
@@ -120,10 +122,11 @@ class UsageWindowAdmin(ScopeColumns, ReadOnlyAdmin):
     list_display_links = ("starts_at", "tenant")
     list_filter = (
         ("tenant", AutocompleteSelectFilter),
+        ("team", AutocompleteSelectFilter),
         ("api_key", AutocompleteSelectFilter),
         ("period", ChoicesDropdownFilter),
     )
-    list_select_related = ("tenant", "api_key")
+    list_select_related = ("tenant", "team", "api_key")
     ordering = ("-id",)
     readonly_fields = ("cost_told", "held_cost_told")
     exclude = ("cost", "held_cost")
@@ -144,9 +147,9 @@ class RateBucketAdmin(ScopeColumns, ReadOnlyAdmin):
     tenant_path = "tenant"
     list_display = ("tenant", "scope", "metric", "level", "refilled_at")
     list_filter = (("tenant", AutocompleteSelectFilter),)
-    list_select_related = ("tenant", "api_key")
+    list_select_related = ("tenant", "team", "api_key")
     ordering = ("-id",)
-    fields = ("tenant", "api_key", "metric", "level", "refilled_at")
+    fields = ("tenant", "team", "api_key", "metric", "level", "refilled_at")
     readonly_fields = ("level",)
 
     @display(description="Level")

@@ -116,7 +116,7 @@ class DriftAdmin(ReadOnlyAdmin):
         ("book", ChoicesDropdownFilter),
         ("day", RangeDateFilter),
     )
-    list_select_related = ("tenant", "api_key", "reconciliation")
+    list_select_related = ("tenant", "team", "api_key", "reconciliation")
     ordering = ("-reconciliation_id", "id")
     readonly_fields = ("expected_told", "found_told", "size_told")
     exclude = ("expected", "found")
@@ -129,7 +129,8 @@ class DriftAdmin(ReadOnlyAdmin):
 
     @display(description="Of")
     def scope(self, row: Drift) -> str:
-        parts = (str(row.api_key) if row.api_key else "", row.cost_center, row.model)
+        whose = f"team {row.team}" if row.team else str(row.api_key or "")
+        parts = (whose, row.cost_center, row.model)
         return ", ".join(filter(None, parts)) or "the whole tenant"
 
     @display(description="Expected")

@@ -41,7 +41,9 @@ def deliver(pk: UUID) -> None:
     ).update(attempts=F("attempts") + 1, next_attempt_at=Now() + CLAIM)
     if not mine:
         return
-    row = AlertDelivery.objects.select_related("alert__tenant", "alert__api_key").get(pk=pk)
+    row = AlertDelivery.objects.select_related(
+        "alert__tenant", "alert__team", "alert__api_key"
+    ).get(pk=pk)
     try:
         send(row)
     except NotSent as error:

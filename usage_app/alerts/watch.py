@@ -15,38 +15,37 @@ from django.db import connection, transaction
 # What was crossed in a window's last minutes is told after its end, too.
 GRACE: Final = "15 minutes"
 
-# Budgets and windows of teams stay out until an alert can name a team; said so that it holds
-# whether the tables have that column or not. Without it a team's budget would be compared with
-# what the whole tenant used.
-_NO_TEAM: Final = "to_jsonb({row}) ->> 'team_id' IS NULL"
 # From each budget the index leads to its few windows of the last month: no scan of old windows.
-# CASE: only of those that are not over is it worth looking into the row.
-_WINDOWS: Final = f"""
-    SELECT starts_at, ends_at, requests, tokens, cost FROM usage_app_usagewindow AS its
-    WHERE tenant_id = budget.tenant_id AND api_key_id {{scope}} AND period = budget.period
+_WINDOWS: Final = """
+    SELECT starts_at, ends_at, requests, tokens, cost FROM usage_app_usagewindow
+    WHERE tenant_id = budget.tenant_id AND api_key_id {scope} AND period = budget.period
         AND starts_at > now() - interval '32 days' AND starts_at <= now()
-        AND CASE WHEN ends_at > now() - %(grace)s::interval
-            THEN {_NO_TEAM.format(row="its")} ELSE FALSE END
+        AND ends_at > now() - %(grace)s::interval
 """
+_TENANTS_OWN: Final = (
+    "IS NULL AND team_id IS NULL AND budget.api_key_id IS NULL AND budget.team_id IS NULL"
+)
 # Ordered, so that two at once wait for each other and never meet in the middle; who comes second
 # finds all of a window's alerts made.
 NOTE: Final = f"""
 WITH crossed AS (
-    SELECT DISTINCT budget.id AS budget_id, budget.tenant_id, budget.api_key_id, budget.metric,
-        budget.period, live.starts_at, live.ends_at, percent, live.used, budget."limit"
+    SELECT DISTINCT budget.id AS budget_id, budget.tenant_id, budget.team_id, budget.api_key_id,
+        budget.metric, budget.period, live.starts_at, live.ends_at, percent, live.used,
+        budget."limit"
     FROM tenants_app_budget AS budget
     CROSS JOIN LATERAL (
         SELECT starts_at, ends_at, CASE budget.metric
             WHEN 'requests' THEN requests WHEN 'tokens' THEN tokens ELSE cost END AS used
         FROM (
-            {_WINDOWS.format(scope="= budget.api_key_id")}
+            {_WINDOWS.format(scope="= budget.api_key_id AND team_id IS NULL")}
             UNION ALL
-            {_WINDOWS.format(scope="IS NULL AND budget.api_key_id IS NULL")}
+            {_WINDOWS.format(scope="IS NULL AND team_id = budget.team_id")}
+            UNION ALL
+            {_WINDOWS.format(scope=_TENANTS_OWN)}
         ) AS its_windows
     ) AS live
     CROSS JOIN LATERAL unnest(budget.alert_percents) AS percent
     WHERE budget.period IN ('day', 'month') AND live.used * 100 >= budget."limit" * percent
-        AND {_NO_TEAM.format(row="budget")}
 ), fresh AS (
     SELECT *, max(percent) OVER (PARTITION BY budget_id, starts_at) AS told_percent FROM crossed
     WHERE NOT EXISTS (
@@ -56,9 +55,9 @@ WITH crossed AS (
                crossed.percent)
     )
 )
-INSERT INTO usage_app_alert (id, budget_id, tenant_id, api_key_id, metric, period, starts_at,
-    ends_at, percent, used, "limit", told_percent)
-SELECT gen_random_uuid(), budget_id, tenant_id, api_key_id, metric, period, starts_at,
+INSERT INTO usage_app_alert (id, budget_id, tenant_id, team_id, api_key_id, metric, period,
+    starts_at, ends_at, percent, used, "limit", told_percent)
+SELECT gen_random_uuid(), budget_id, tenant_id, team_id, api_key_id, metric, period, starts_at,
     ends_at, percent, used, "limit", told_percent
 FROM fresh ORDER BY budget_id, starts_at, percent
 ON CONFLICT DO NOTHING

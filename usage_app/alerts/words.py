@@ -55,7 +55,8 @@ def payload(alert: Alert) -> bytes:
             "timestamp": _utc(alert.created_at),
             "data": {
                 "tenantId": alert.tenant.slug,
-                "scope": "key" if key else "tenant",
+                "scope": "key" if key else "team" if alert.team else "tenant",
+                "team": alert.team.slug if alert.team else None,
                 "key": {"name": key.name, "prefix": key.prefix} if key else None,
                 "metric": alert.metric,
                 "period": alert.period,
@@ -73,6 +74,8 @@ def payload(alert: Alert) -> bytes:
 
 def scope(alert: Alert) -> str:
     """Whose budget it is."""
+    if alert.team is not None:
+        return f"the team {alert.team}"
     return f"the key {alert.api_key}" if alert.api_key else "the whole tenant"
 
 

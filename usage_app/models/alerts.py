@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from tenants_app.models import ApiKey, Budget, Tenant
+from tenants_app.models import ApiKey, Budget, Team, Tenant
 from tenants_app.models.querysets import TenantOwned
 from usage_app.models.fields import MONEY
 
@@ -21,6 +21,7 @@ class Alert(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="+")
+    team = models.ForeignKey(Team, null=True, on_delete=models.PROTECT, related_name="+")
     budget = models.ForeignKey(Budget, null=True, on_delete=models.SET_NULL, related_name="+")
     metric = models.CharField(max_length=16)
     period = models.CharField(max_length=16)

@@ -7,13 +7,13 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 
-from tenants_app.models import ApiKey, Tenant
+from tenants_app.models import ApiKey, Team, Tenant
 from tenants_app.models.querysets import TenantOwned
 from usage_app.models.fields import MONEY
 
 
 class UsageWindow(models.Model):
-    """What one scope (a tenant, or one of its keys) used and holds in one period.
+    """What one scope (a tenant, or one of its teams or keys) used and holds in one period.
 
     A day or month counts `used` and `held`; the one row of period `concurrent` counts holds only.
     """
@@ -25,6 +25,9 @@ class UsageWindow(models.Model):
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="+")
+    team = models.ForeignKey(
+        Team, null=True, on_delete=models.PROTECT, db_index=False, related_name="+"
+    )
     period = models.CharField(max_length=10, choices=Period.choices)
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
@@ -40,9 +43,12 @@ class UsageWindow(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=["tenant", "api_key", "period", "starts_at"],
+                fields=["tenant", "api_key", "team", "period", "starts_at"],
                 nulls_distinct=False,
                 name="window_is_one_per_scope_and_period",
+            ),
+            models.CheckConstraint(
+                condition=Q(team=None) | Q(api_key=None), name="window_is_of_a_team_or_of_a_key"
             ),
             models.CheckConstraint(
                 condition=Q(requests__gte=0, tokens__gte=0, cost__gte=0),
@@ -74,6 +80,9 @@ class RateBucket(models.Model):
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="+")
+    team = models.ForeignKey(
+        Team, null=True, on_delete=models.PROTECT, db_index=False, related_name="+"
+    )
     metric = models.CharField(max_length=8, choices=Metric.choices)
     level_micro = models.BigIntegerField()
     refilled_at = models.DateTimeField()
@@ -83,9 +92,12 @@ class RateBucket(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=["tenant", "api_key", "metric"],
+                fields=["tenant", "api_key", "team", "metric"],
                 nulls_distinct=False,
                 name="bucket_is_one_per_scope_and_metric",
+            ),
+            models.CheckConstraint(
+                condition=Q(team=None) | Q(api_key=None), name="bucket_is_of_a_team_or_of_a_key"
             ),
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
-from tenants_app.models import ApiKey, Tenant
+from tenants_app.models import ApiKey, Team, Tenant
 from tenants_app.models.querysets import TenantOwned
 
 AMOUNT: dict[str, Any] = {"max_digits": 40, "decimal_places": 10}
@@ -75,6 +75,7 @@ class Drift(models.Model):
     book = models.CharField(max_length=20, choices=Book.choices)
     period = models.CharField(max_length=32, help_text="The hour, day, month or window.")
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.CASCADE, related_name="+")
+    team = models.ForeignKey(Team, null=True, on_delete=models.CASCADE, related_name="+")
     cost_center = models.CharField(max_length=100, blank=True)
     model = models.CharField(max_length=200, blank=True)
     figure = models.CharField(max_length=40)

@@ -51,7 +51,7 @@ JOIN LATERAL (
     SELECT * FROM usage_app_usagewindow w
     WHERE w.tenant_id = b.tenant_id AND {windows} AND w.period = b.period
         AND w.starts_at <= %(now)s
-    ORDER BY w.api_key_id DESC, w.starts_at DESC LIMIT 1
+    ORDER BY w.api_key_id DESC, w.team_id DESC, w.starts_at DESC LIMIT 1
 ) w ON w.ends_at > %(now)s
 WHERE b.period IN ('day', 'month') AND {SEEN}
 """
@@ -59,13 +59,13 @@ WHERE b.period IN ('day', 'month') AND {SEEN}
 
 _OF_TENANTS = _budgets(
     "NULL::bigint AS key_id, NULL AS key",
-    "AND b.api_key_id IS NULL",
-    "w.api_key_id IS NULL",
+    "AND b.api_key_id IS NULL AND b.team_id IS NULL",
+    "w.api_key_id IS NULL AND w.team_id IS NULL",
 )
 _OF_KEYS = _budgets(
     "k.id AS key_id, k.name AS key",
     "JOIN tenants_app_apikey k ON k.id = b.api_key_id AND k.revoked_at IS NULL",
-    "w.api_key_id = b.api_key_id",
+    "w.api_key_id = b.api_key_id AND w.team_id IS NULL",
 )
 _FULLEST = f"""
 SELECT tenant_id, slug, timezone, key_id, key, metric, period, "limit",

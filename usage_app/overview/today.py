@@ -112,15 +112,16 @@ def rolled_up_to() -> datetime | None:
     return RollupMark.objects.values_list("settled_before", flat=True).first()
 
 
-# A window is found from its end of the index, which only the order by key leads to where that is
-# NULL; those of days that have not begun are made ahead.
+# A window is found from its end of the index, which only the order by key and team leads to where
+# these are NULL; those of days that have not begun are made ahead.
 def _window(period: str) -> str:
     return f"""
 LEFT JOIN LATERAL (
     SELECT w.* FROM usage_app_usagewindow w
-    WHERE w.tenant_id = t.id AND w.api_key_id IS NULL AND w.period = '{period}'
+    WHERE w.tenant_id = t.id AND w.api_key_id IS NULL AND w.team_id IS NULL
+        AND w.period = '{period}'
         AND w.starts_at <= %(now)s
-    ORDER BY w.api_key_id DESC, w.starts_at DESC LIMIT 1
+    ORDER BY w.api_key_id DESC, w.team_id DESC, w.starts_at DESC LIMIT 1
 ) {period} ON {period}.ends_at > %(now)s
 """
 

@@ -59,7 +59,8 @@ FROM tenants_app_tenant t
 JOIN LATERAL (
     SELECT (w.starts_at AT TIME ZONE t.timezone)::date AS day, w.requests, w.tokens, w.cost
     FROM usage_app_usagewindow w
-    WHERE w.tenant_id = t.id AND w.api_key_id IS NULL AND w.period = 'day'
+    WHERE w.tenant_id = t.id AND w.api_key_id IS NULL AND w.team_id IS NULL
+        AND w.period = 'day'
         AND w.starts_at > %(now)s::timestamptz - interval '32 days' AND w.starts_at <= %(now)s
     OFFSET 0
 ) w ON true

@@ -53,8 +53,8 @@ _MONTH = "e.tenant_id = %(tenant_id)s AND e.local_day >= %(month)s AND e.local_d
 # Whoever admits, settles or expires a request of the month holds this row until it has committed.
 LOCK_WINDOW = """
 SELECT 1 FROM usage_app_usagewindow
-WHERE tenant_id = %(tenant_id)s AND api_key_id IS NULL AND period = 'month'
-    AND starts_at = %(starts_at)s
+WHERE tenant_id = %(tenant_id)s AND api_key_id IS NULL AND team_id IS NULL
+    AND period = 'month' AND starts_at = %(starts_at)s
 ORDER BY id FOR NO KEY UPDATE
 """
 

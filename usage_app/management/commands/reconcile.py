@@ -40,6 +40,7 @@ class Command(BaseCommand):
     def _tell(self, tenant: Tenant, drifts: list[Drift]) -> None:
         for row in drifts[:MOST_LINES]:
             key = f" key {row.api_key_id}" if row.api_key_id else ""
+            key = f" team {row.team_id}" if row.team_id else key
             self.stdout.write(
                 f"{tenant.slug}{key} {row}: expected {row.expected.normalize():f},"
                 f" found {row.found.normalize():f} ({row.size.normalize():+f})"

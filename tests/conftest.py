@@ -64,6 +64,7 @@ def running_servers(
     django_db_blocker: pytest_django.DjangoDbBlocker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Servers]:
+    from chat_app.models import UpstreamMinute
     from usage_app.models import GatewayProcess
 
     servers = Servers(tmp_path_factory.mktemp("servers"))
@@ -72,6 +73,7 @@ def running_servers(
     # Their last heartbeats came after the last test had emptied the tables.
     with django_db_blocker.unblock():
         GatewayProcess.objects.all().delete()
+        UpstreamMinute.objects.all().delete()
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "budgets bulk": lambda w: Budget.objects.bulk_create(
         [Budget(tenant=w["acme"], metric="requests", period="day", limit=1)]
     ),
-    "truncate": raw("TRUNCATE tenants_app_budget"),
+    "truncate": raw("TRUNCATE tenants_app_budget CASCADE"),
 }
 
 

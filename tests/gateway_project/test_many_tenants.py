@@ -55,5 +55,7 @@ def test_pages_ask_as_often_with_a_thousand_tenants_as_with_one(
         cursor.execute("ANALYZE")
     many = asked(client, urls)
     assert len(few) > 100
-    counts = {url: (count, many.get(url)) for url, count in few.items()}
+    # By now its process may have been silent for too long: then the circuit is nobody's.
+    assert {url for url in few.keys() - many.keys() if "/opencircuit/" not in url} == set()
+    counts = {url: (few[url], many[url]) for url in few.keys() & many.keys()}
     assert {url: pair for url, pair in counts.items() if pair[0] != pair[1]} == {}

@@ -123,7 +123,7 @@ class ChangesAdmin(ReadOnlyAdmin):
     )
     search_fields = ("pgh_obj_id",)
     search_help_text = "Number of the changed row, or user name"
-    ordering = ("-pgh_created_at", "-pgh_slug")
+    ordering = ("-pgh_created_at", "-pgh_id", "-pgh_slug")
     list_select_related = False
     fields = ("at", "who", "url", "what", "number", "verb", "reason", "told_in_full", "row")
     readonly_fields = fields

@@ -79,6 +79,15 @@ def test_list_and_file_are_of_the_same_changes() -> None:
     assert client.get(f"{URL}export/", {"pgh_created_at": "x"}).status_code == 302
 
 
+def test_changes_of_one_transaction_stand_in_the_order_in_which_they_were_made() -> None:
+    acme = make_tenant("acme")
+    names = [f"Acme {number}" for number in range(12)]  # their numbers pass a power of ten
+    for name in names:
+        Tenant.objects.filter(pk=acme.pk).update(name=name)
+    events = logged_in(superuser=True).get(URL, {"change": "update"}).context["cl"].result_list
+    assert [event.pgh_data["name"] for event in events] == names[::-1]
+
+
 def test_rows_are_told_by_their_names_and_their_tenant() -> None:
     acme = make_tenant("acme")
     make_budget(acme, "tokens", "day", 5)

@@ -17,7 +17,15 @@ from usage_app import rollups, usage_sql
 from usage_app.admission import Bucket
 from usage_app.figures import Figures, Span
 from usage_app.fills import Counters, Fill, fills_of
-from usage_app.models import LedgerEntry, Margin, Price, RateBucket, Reservation, UsageWindow
+from usage_app.models import (
+    LedgerEntry,
+    Margin,
+    Price,
+    RateBucket,
+    Reservation,
+    RollupMark,
+    UsageWindow,
+)
 from usage_app.periods import local_day
 from usage_app.reports import sql as report_sql
 from usage_app.reports.lines import Line, sum_of
@@ -138,6 +146,11 @@ def clock() -> datetime:
         cursor.execute("SELECT clock_timestamp()")
         (now,) = cursor.fetchone()
     return now  # type: ignore[no-any-return]
+
+
+def rolled_up_to() -> datetime | None:
+    """What was settled before is in the roll-ups; None: nothing is."""
+    return RollupMark.objects.values_list("settled_before", flat=True).first()
 
 
 def counters(tenant: Tenant, now: datetime) -> Counters:

@@ -14,7 +14,6 @@ from gateway_project import readiness
 from gateway_project.machinery import heartbeat
 from tenants_app.admin.sections import Section
 from usage_app import partitions
-from usage_app.overview import today
 from usage_app.overview.look import Look
 from usage_app.overview.processes import Process, processes
 
@@ -49,7 +48,7 @@ def machinery(request: HttpRequest, look: Look) -> Section | None:
     """For those who may view processes, and see all tenants."""
     if look.within is not None or not request.user.has_perm("usage_app.view_gatewayprocess"):
         return None
-    parts = [_worker(look.now), _rollups(look.now), _partitions(look.now), _stray()]
+    parts = [_worker(look.now), _rollups(look), _partitions(look.now), _stray()]
     data = Machinery([part for part in parts if part], processes(look))
     more = ("Processes", reverse("admin:usage_app_gatewayprocess_changelist"))
     return Section("machinery", "Machinery", "gateway_project/machinery.html", data, more)
@@ -66,11 +65,11 @@ def _worker(now: datetime) -> Part:
     return Part(title, "bad", f"{never}: {which} is not there.", at)
 
 
-def _rollups(now: datetime) -> Part:
-    at = today.rolled_up_to()
+def _rollups(look: Look) -> Part:
+    at = look.rolled_up_to
     if at is None:
-        return Part("Roll-ups", "late", "Nothing was rolled up yet.")
-    if at < now - ROLLUPS_LATE:
+        return Part("Roll-ups", "late", "Nothing was rolled up yet; it is done every five minutes.")
+    if at < look.now - ROLLUPS_LATE:
         return Part("Roll-ups", "bad", "Roll-ups are behind: reports read the ledger itself.", at)
     return Part("Roll-ups", "good", "All but the last minutes are in them.", at)
 

@@ -50,7 +50,7 @@ class Page:
 
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the front page shows to this user."""
-    look = Look(selectors.clock(), staff.tenants_of(request.user))
+    look = Look(selectors.clock(), staff.tenants_of(request.user), selectors.rolled_up_to())
     found = [card(request, look) for card in landing(request.user, look)]
     shown = [section for section in found if section is not None]
     context["overview"] = Page(shown, list(_warnings(shown)))

@@ -43,7 +43,11 @@ BELOW: Final[Sequence[Part]] = (models, of_books.entries, of_tenant.changes)
 class TenantPage(TenantAdmin):
     """Everything about a tenant on one page."""
 
-    actions_detail = (*TenantAdmin.actions_detail, "try_it", "credit", "reprice")
+    actions_detail = (
+        *TenantAdmin.actions_detail,
+        "try_it",
+        {"title": "Money", "icon": "payments", "items": ["credit", "reprice"]},
+    )
     tenant_permissions = (playground.PERMISSION,)
     change_form_outer_before_template = "gateway_project/tenant_above.html"
     change_form_outer_after_template = "gateway_project/tenant_below.html"

@@ -100,7 +100,7 @@ class TenantAdmin(TenantTable):
     autocomplete_fields = ("default_model", "default_upstream", "allowed_models")
     inlines = (TenantBudgetInline, FallbackInline, AlertTargetsInline, HostInline)
     actions = ("suspend_selected", "resume_selected")
-    actions_detail: tuple[str, ...] = ("issue_key", "suspend", "resume")
+    actions_detail: tuple[Any, ...] = ("issue_key", "suspend", "resume")
     fieldsets = (
         (None, {"fields": (("slug", "name"), ("timezone", "cost_center"))}),
         (

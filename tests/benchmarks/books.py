@@ -221,7 +221,7 @@ def front_page() -> None:
     from usage_app.overview import books, month, nearly_full, today, trends
     from usage_app.overview.look import Look
 
-    look = Look(selectors.clock())
+    look = Look(selectors.clock(), rolled_up_to=selectors.rolled_up_to())
     parts: dict[str, Callable[[], Any]] = {
         "windows of now": partial(today.live, look),
         "errors and latencies": partial(today.rates, look),

@@ -67,6 +67,12 @@ def telling(rows: list[Any]) -> list[Any]:
     return [row for row in rows if getattr(row, "pgh_obj_model", secretive[0]) in secretive]
 
 
+def actions_of(page: Any) -> Iterator[str]:
+    """Those of a row's page, those in menus too."""
+    for action in getattr(page, "actions_detail", ()):
+        yield from action["items"] if isinstance(action, dict) else (action,)
+
+
 def pages(client: Client) -> Iterator[str]:
     """Every page there is: lists, forms, histories, confirmations."""
     yield reverse("admin:index")
@@ -78,7 +84,7 @@ def pages(client: Client) -> Iterator[str]:
         for row in telling(rows_of(model, client)):
             yield url_of(model, "change", row.pk)
             yield url_of(model, "history", row.pk)
-            for action in getattr(page, "actions_detail", ()):
+            for action in actions_of(page):
                 opts = model._meta
                 name = f"admin:{opts.app_label}_{opts.model_name}_{action}"
                 yield reverse(name, args=[row.pk])

@@ -86,8 +86,8 @@ def test_glance_is_what_windows_and_roll_ups_count(neighbours: list[Tenant]) -> 
     client = logged_in(superuser=True)
     assert cards(client)["now"].figures[3] == (
         "Errors today",
-        "no requests",
-        "no requests this month",
+        "none yet",
+        "none yet this month",
     )
     rolled_up()
     now = cards(client)["now"]
@@ -372,5 +372,5 @@ def test_empty_house_has_a_page_without_any_complaint_but_the_workers() -> None:
     client = logged_in(superuser=True)
     assert [card for _, card in overview(client).warnings] == ["machinery"]
     page = text_of(client.get(reverse("admin:index")))
-    for told in ("No requests yet today.", "Nothing was used this month.", "never compared"):
+    for told in ("No requests yet today.", "Nothing was rolled up yet;", "never compared"):
         assert told in page

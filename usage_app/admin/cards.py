@@ -43,10 +43,11 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class Trends:
-    """Charts of days and of hours."""
+    """Charts of days, of now, and of hours, as of the roll-ups' moment."""
 
     days: Sequence[Chart]
     hours: Sequence[Chart]
+    as_of: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def glance(request: HttpRequest, look: Look) -> Section | None:
     as_of = None
     if user.has_perms(("usage_app.view_dailyusage", "usage_app.view_monthlyusage")):
         figures += _rates(look)
-        as_of = today.rolled_up_to()
+        as_of = look.rolled_up_to
     if user.has_perm("usage_app.view_refusalcount"):
         day, whole = today.refusals(look)
         figures.append(("Refused today", f"{day:,}", f"{whole:,} this month"))
@@ -131,10 +132,10 @@ def glance(request: HttpRequest, look: Look) -> Section | None:
 
 def _rates(look: Look) -> list[tuple[str, str, str]]:
     day, so_far = today.rates(look)
-    first = f"first token {told(day.ttft)}" if day.ttft else "no first token yet"
+    first = f"first token {told(day.ttft)}" if day.ttft else "first token: none yet"
     return [
         ("Errors today", day.error_rate, f"{so_far.error_rate} this month"),
-        ("95 % answered within", told(day.latency) or "no answer", first),
+        ("95 % answered within", told(day.latency) or "none yet", first),
     ]
 
 
@@ -150,7 +151,7 @@ def over_time(request: HttpRequest, look: Look) -> Section | None:
         return None
     leads = user.has_perm("usage_app.view_ledgerentry")
     sees_hours = user.has_perms(("usage_app.view_hourlyusage", "usage_app.view_refusalcount"))
-    data = Trends(_days(look, leads=leads), _hours(look) if sees_hours else ())
+    data = Trends(_days(look, leads=leads), _hours(look) if sees_hours else (), look.rolled_up_to)
     return Section("trends", "The last 30 days", f"{_TEMPLATES}/trends.html", data)
 
 
@@ -224,7 +225,7 @@ def money_of_month(request: HttpRequest, look: Look) -> Section | None:
     if not user.has_perm("usage_app.view_monthlyusage"):
         return None
     spent = month.by_tenant(look, ROWS_SHOWN)
-    data = Money(spent, settings.LEDGER_CURRENCY, today.rolled_up_to())
+    data = Money(spent, settings.LEDGER_CURRENCY, look.rolled_up_to)
     return Section("month", "This month by tenant", f"{_TEMPLATES}/month.html", data, _report(user))
 
 

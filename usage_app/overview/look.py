@@ -13,10 +13,13 @@ SEEN: Final = "(%(within)s::bigint[] IS NULL OR t.id = ANY(%(within)s))"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A moment, by the database's clock, and the ids of the only tenants to see; None: all."""
+    """A moment, by the database's clock, and the ids of the only tenants to see; None: all. What was
+    settled before `rolled_up_to` is in the roll-ups; None: nothing is.
+    """
 
     now: datetime
     within: frozenset[int] | None = None
+    rolled_up_to: datetime | None = None
 
     def rows(self, statement: str, **params: Any) -> list[tuple[Any, ...]]:
         """What a statement finds that takes `now` and `within`."""

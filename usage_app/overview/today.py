@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Final
 
 from usage_app.histograms import Between, percentile
-from usage_app.models import RollupMark
 from usage_app.overview.look import SEEN, Look, money, share
 from usage_app.usage_sql import HISTOGRAM_SUMS
 
@@ -60,7 +59,7 @@ class Rates:
 
     @property
     def error_rate(self) -> str:
-        return share(self.errors, self.requests) if self.requests else "no requests"
+        return share(self.errors, self.requests) if self.requests else "none yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +104,6 @@ def refusals(look: Look) -> tuple[int, int]:
 def refused(look: Look, most: int) -> list[Refused]:
     """The most frequent refusals of the last 24 hours."""
     return [Refused(*row) for row in look.rows(_REFUSED, most=most)]
-
-
-def rolled_up_to() -> datetime | None:
-    """What was settled before is in the roll-ups; None: nothing is."""
-    return RollupMark.objects.values_list("settled_before", flat=True).first()
 
 
 # A window is found from its end of the index, which only the order by key and team leads to where

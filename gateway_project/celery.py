@@ -49,6 +49,7 @@ app.conf.beat_schedule = {
     "roll-up-recent": at(crontab(hour=4, minute=20), "usage_app.tasks.roll_up_recent"),
     "close-months": at(crontab(hour=4, minute=40), "usage_app.tasks.close_months"),
     "retire": at(crontab(hour=3, minute=50), "usage_app.tasks.retire"),
+    "forget-sessions": at(crontab(hour=3, minute=30), "gateway_project.tasks.forget_sessions"),
     "prune-sessions": at(crontab(minute=40), "chat_app.tasks.prune_sessions"),
     "forget-circuits": at(crontab(minute=50), "chat_app.tasks.forget_circuits"),
     "forget-upstream-minutes": at(crontab(minute=55), "chat_app.tasks.forget_upstream_minutes"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from gateway_project.login import sessions
+from gateway_project.tasks import forget_sessions
 
 pytestmark = pytest.mark.django_db
 
@@ -122,3 +125,11 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites(alice: User, client
     assert (cookie["httponly"], cookie["samesite"], cookie["domain"]) == (True, "Lax", "")
     known = client.cookies["known_browser"]
     assert (known["httponly"], known["samesite"], known["path"]) == (True, "Lax", "/admin/login/")
+
+
+def test_ended_sessions_are_deleted_and_living_ones_kept() -> None:
+    for key, hours in (("ended", -1), ("living", 1)):
+        until = timezone.now() + timedelta(hours=hours)
+        Session.objects.create(session_key=key, session_data="", expire_date=until)
+    forget_sessions()
+    assert [session.session_key for session in Session.objects.all()] == ["living"]

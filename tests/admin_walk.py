@@ -11,6 +11,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.utils import get_fields_from_path
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -141,6 +142,18 @@ def filters_of(model: type[Model], other: Tenant) -> Iterator[str]:
             row = row_of(related, other)
             if row is not None:
                 yield f"{url}?{field.name}__id__exact={row.pk}"
+    for path, related in _far_filters(model):
+        yield f"{url}?{path}__id__exact={row_of(related, other).pk}"
+
+
+def _far_filters(model: type[Model]) -> Iterator[tuple[str, Any]]:
+    """The filters of a list that lead over another table, and what they choose from."""
+    for one in admin.site._registry[model].list_filter:
+        path = one[0] if isinstance(one, tuple) else one
+        if isinstance(path, str) and "__" in path:
+            related = get_fields_from_path(model, path)[-1].related_model
+            if related is not None:
+                yield path, related
 
 
 def told(response: Any) -> str:

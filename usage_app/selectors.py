@@ -69,7 +69,7 @@ def report_days(
     statement = report_sql.lines(query, groups=("day",), histograms=histograms)
     with connection.cursor() as cursor:
         cursor.execute(statement, _params(query, tenant, since))
-        return [Line.of(row, by_key=False) for row in cursor]
+        return [Line.of(row, ("day",)) for row in cursor]
 
 
 def report_total(
@@ -79,7 +79,7 @@ def report_total(
     statement = report_sql.lines(query, groups=report_sql.TOTAL_BY, histograms=histograms)
     with connection.cursor() as cursor:
         cursor.execute(statement, _params(query, tenant, since))
-        return sum_of(Line.of(row, by_key=False) for row in cursor)
+        return sum_of(Line.of(row, report_sql.TOTAL_BY) for row in cursor)
 
 
 def report_page(
@@ -132,8 +132,7 @@ def _rest(cursor: Any) -> Iterator[Sequence[Any]]:
 
 
 def _lines(rows: Iterable[Sequence[Any]], groups: Sequence[str]) -> Iterator[Line]:
-    by_key = "api_key_id" in groups
-    return (Line.of(row, by_key=by_key) for row in rows)
+    return (Line.of(row, groups) for row in rows)
 
 
 def _params(query: ReportQuery, tenant: Tenant | None, since: str) -> Mapping[str, Any]:

@@ -178,9 +178,9 @@ def usage(
     histograms: bool = False,
     coarse: bool = True,
 ) -> str:
-    """A statement that adds usage up by `groups`, of (tenant_id, day, cost_center, api_key_id,
-    model), over the local days `first` to `last`; exact at any moment. With `histograms` those of
-    latency and time to first token follow the sums.
+    """A statement that adds usage up by `groups`, of (tenant_id, day, cost_center, team_id,
+    api_key_id, model), over the local days `first` to `last`; exact at any moment. A team is the
+    key's. With `histograms` those of latency and time to first token follow the sums.
 
     Days in which nothing was settled `since` the roll-ups' mark come from roll-ups, all others
     from their entries. `since` must be read before the statement that uses it, or in its snapshot:
@@ -188,9 +188,11 @@ def usage(
     whole months come from MonthlyUsage, all else from DailyUsage.
     """
     key = "AND {0}.api_key_id = %(key_id)s" if one_key else ""
-    columns = ", ".join(f"r.{group}" for group in groups)
+    columns = ", ".join("k.team_id" if group == "team_id" else f"r.{group}" for group in groups)
+    teams = "LEFT JOIN tenants_app_apikey k ON k.id = r.api_key_id" if "team_id" in groups else ""
     entries, stored, counted, added = _histograms() if histograms else (_ENTRIES, "", "", "")
-    names = "".join(f", {{0}}.{name}" for name in _NAMES if name in groups)
+    read = (*groups, "api_key_id") if teams else groups
+    names = "".join(f", {{0}}.{name}" for name in _NAMES if name in read)
     sources = _BY_MONTH if coarse and "day" not in groups else _BY_DAY
     selected = f"{names.format('d')}, {', '.join(f'd.{name}' for name in _STORED)}{stored}"
     rolled_up = _rolled_up(sources, selected, f"{whose.format('d')} {key.format('d')}")
@@ -214,7 +216,7 @@ WITH fresh AS MATERIALIZED (
 )
 SELECT {columns}, {_ROW_SUMS},
     sum(r.cost * (1 + coalesce(m.percent, 0) * 0.01) + r.credit) AS price{added}
-FROM r LEFT JOIN m ON m.tenant_id = r.tenant_id AND r.day >= m.valid_from
+FROM r {teams} LEFT JOIN m ON m.tenant_id = r.tenant_id AND r.day >= m.valid_from
     AND (m.valid_to IS NULL OR r.day < m.valid_to)
 GROUP BY {columns} ORDER BY {columns}
 """

@@ -74,7 +74,7 @@ def _page(request: HttpRequest, form: ReportForm, query: ReportQuery) -> HttpRes
         "is_month": query.span == Span.month(query.span.first),
         "sentences": report_page.sentences(report),
         "files": [(kind.upper(), "?" + query.as_query(format=kind)) for kind in FILES],
-        "all_url": "?" + query.as_query(tenant=None, key=None, groupBy="tenant"),
+        "all_url": "?" + query.as_query(tenant=None, team=None, key=None, groupBy="tenant"),
         "page_url": "?" + query.as_query() + "&page=",
         "before_url": "?" + _over(query, before),
         "after_url": "?" + _over(query, after),

@@ -69,6 +69,8 @@ def line_json(query: ReportQuery, line: Line) -> dict[str, Any]:
         "tenantId": line.tenant,
         "tenantName": line.tenant_name,
         "costCenter": line.cost_center,
+        "teamId": line.team,
+        "teamName": line.team_name,
         "keyId": line.key_id,
         "key": line.key,
         "modelId": line.model,

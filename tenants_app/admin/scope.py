@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
@@ -179,10 +180,11 @@ def _held_filter(model: type[Model], one: Any) -> Any:
     path, kind = one if isinstance(one, list | tuple) else (one, None)
     if not isinstance(path, str):
         return one
-    field: Any = model._meta.get_field(path.split("__")[0])
-    if not field.is_relation:
+    steps: list[Any] = get_fields_from_path(model, path)
+    related = [field.related_model for field in steps if field.is_relation]
+    if not related:
         return one
-    if not is_open(field.related_model) or kind is None or "__" in path:
+    if kind is None or not all(map(is_open, related)):
         return None
     return (path, _held_kind(kind)) if issubclass(kind, AutocompleteMixin) else None
 

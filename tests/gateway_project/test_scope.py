@@ -25,6 +25,7 @@ from tests.admin_walk import (
 )
 from tests.factories import make_tenant
 from usage_app.models import LedgerEntry
+from usage_app.reports.query import GROUPS
 
 pytestmark = pytest.mark.django_db
 
@@ -67,8 +68,9 @@ def urls_of(they: Neighbours) -> Iterator[str]:
         yield f"{url}&term="
         yield f"{url}&term=globex"
     report = reverse("usage_report")
-    for group in ("tenant", "costCenter", "model", "key", "day", "detail"):
+    for group in GROUPS:
         yield f"{report}?groupBy={group}"
+        yield f"{report}?groupBy={group}&tenant=globex&team=research"
     for form in ("csv", "xlsx", "focus"):
         yield f"{report}?groupBy=detail&format={form}"
         yield f"{report}?tenant=globex&format={form}"

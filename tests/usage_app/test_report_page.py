@@ -1,5 +1,6 @@
 """The usage report's filters, refusals, percentiles and links to the entries behind a figure."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ from django.test import Client
 
 from tenants_app.models import Tenant
 from tests.admin_site import logged_in
-from tests.factories import make_key, make_tenant
+from tests.factories import make_key, make_team, make_tenant
 from tests.usage_app.entries import make_credit, make_entry
 from usage_app import rollups, selectors
 from usage_app.figures import Span
@@ -18,7 +19,7 @@ from usage_app.histograms import Between
 from usage_app.models import Margin, RefusalCount
 from usage_app.reports import page as report_page
 from usage_app.reports.lines import Line, sum_of
-from usage_app.reports.query import ReportQuery, parse
+from usage_app.reports.query import GROUPS, ReportQuery, parse
 
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))
 NOON = datetime(2026, 3, 14, 12, 30, tzinfo=UTC)
@@ -40,7 +41,7 @@ def lines_of(**asked: Any) -> list[Line]:
 @pytest.fixture
 def filled(acme: Tenant) -> Tenant:
     """Entries on both sides of every filter; half of them rolled up."""
-    key = make_key(acme, "shop").key
+    key = make_key(acme, "shop", team=make_team(acme)).key
     globex = make_tenant("globex")
     at: Any = {"created_at": NOON, "cost": Decimal(1)}
     make_entry(acme, **at, cost_center="R&D", api_key=key, model="a", input_tokens=1)
@@ -63,6 +64,11 @@ def filled(acme: Tenant) -> Tenant:
         ("model=a", 13),
         ("key=-", 10),
         ("key=KEY", 5),
+        ("team=-", 10),
+        ("tenant=acme&team=-", 2),
+        ("tenant=acme&team=research", 5),
+        ("tenant=acme&team=research&groupBy=key", 5),
+        ("tenant=acme&team=research&groupBy=day&costCenter=-", 4),
         ("tenant=acme&model=a&key=KEY&costCenter=-", 4),
         ("from=2026-03-14&to=2026-03-14", 3),
     ],
@@ -74,6 +80,7 @@ def test_filters_and_the_link_to_the_entries_mean_the_same(
     query = query.replace("KEY", str(key.pk))
     asked = parse(parse_qs(query or "month=2026-03"), NOON.date())
     tenant = filled if asked.tenant else None
+    asked = replace(asked, team_id=filled.teams.get().pk if asked.team else None)
     report = report_page.read(asked, tenant)
     assert report.total.line.figures.input_tokens == tokens_in
     assert sum_of(selectors.report_lines(asked, tenant)).figures.input_tokens == tokens_in
@@ -82,7 +89,7 @@ def test_filters_and_the_link_to_the_entries_mean_the_same(
         assert tokens_behind(client, row.entries) == row.line.figures.input_tokens
 
 
-@pytest.mark.parametrize("group_by", ["tenant", "costCenter", "model", "key", "day", "detail"])
+@pytest.mark.parametrize("group_by", GROUPS)
 def test_every_line_leads_to_its_entries_and_to_itself_alone(filled: Tenant, group_by: str) -> None:
     client = logged_in(superuser=True)
     tenants = {tenant.slug: tenant for tenant in Tenant.objects.all()}
@@ -92,6 +99,7 @@ def test_every_line_leads_to_its_entries_and_to_itself_alone(filled: Tenant, gro
         assert tokens_behind(client, row.entries) == row.line.figures.input_tokens
         narrow = parse(parse_qs(urlsplit(row.href).query), NOON.date())
         tenant = tenants[narrow.tenant] if narrow.tenant else None
+        narrow = replace(narrow, team_id=filled.teams.get().pk if narrow.team else None)
         assert report_page.read(narrow, tenant).total.line.figures == row.line.figures
 
 

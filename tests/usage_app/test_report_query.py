@@ -27,6 +27,9 @@ def parsed(query: str) -> ReportQuery:
         ("costCenter=-&key=-", ReportQuery(MARCH, cost_center="", key=0)),
         ("costCenter=R%26D&model=a/b&key=7&groupBy=day", ReportQuery(
             MARCH, cost_center="R&D", model="a/b", key=7, group_by="day")),
+        ("team=-&groupBy=team", ReportQuery(MARCH, team="", group_by="team")),
+        ("tenant=acme&team=shop", ReportQuery(
+            MARCH, tenant="acme", team="shop", group_by="model")),
         ("from=2026-03-02&to=2026-03-02", ReportQuery(Span(date(2026, 3, 2), date(2026, 3, 2)))),
     ],
 )  # fmt: skip
@@ -48,6 +51,8 @@ def test_query_names_days_filters_and_groups(query: str, asked: ReportQuery) -> 
             "model": "This must be text of at most 200 characters.",
             "costCenter": "This must be text of at most 200 characters.",
         }),
+        ("team=shop", {"team": "Name its tenant, too: other tenants may have such a team."}),
+        (f"tenant=acme&team={LONG}", {"team": "This must be text of at most 200 characters."}),
         ("modle=x", {"modle": "This field is not known."}),
         ("key=9999999999999999999", {
             "key": "This must be the number of a key, or - for calls without one.",

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tenants_app import keys, staff
 from tests.admin_site import form_of, logged_in, make_staff, text_of, url_of
-from tests.factories import make_key, make_tenant
+from tests.factories import make_key, make_team, make_tenant
 from tests.loops import run
 from tests.usage_app.entries import make_entry
 from usage_app.models import StaffToken
@@ -80,6 +80,29 @@ def test_report_is_that_of_the_page(secret: str) -> None:
     ]
     by_center = data_of(secret, f"{MARCH}&groupBy=costCenter")
     assert [line["costCenter"] for line in by_center["lines"]] == ["R&D", ""]
+
+
+def test_report_is_by_team_and_of_a_team(owner: User, secret: str) -> None:
+    acme, globex = make_tenant("acme"), make_tenant("globex")
+    shop = make_team(acme, "shop", name="The shop")
+    key = make_key(acme, team=shop).key
+    make_entry(acme, created_at=NOON, api_key=key, cost=Decimal(2))
+    make_entry(acme, created_at=NOON, cost=Decimal(1))
+    make_entry(globex, created_at=NOON, api_key=make_key(globex, team=make_team(globex)).key)
+    data = data_of(secret, f"{MARCH}&tenant=acme&groupBy=team")
+    told = [(line["teamId"], line["teamName"], line["price"]) for line in data["lines"]]
+    assert told == [("shop", "The shop", "2"), ("", "", "1")]
+    assert data["totals"]["price"] == "3"
+    one = data_of(secret, f"{MARCH}&tenant=acme&team=shop&groupBy=key")
+    assert [(line["keyId"], line["teamId"]) for line in one["lines"]] == [(key.pk, "shop")]
+    assert one["totals"]["price"] == "2"
+    assert data_of(secret, f"{MARCH}&tenant=acme&team=-")["totals"]["price"] == "1"
+    no_team = {"team": "The tenant has no such team."}
+    assert error_of(secret, "tenant=globex&team=shop")["fields"] == no_team
+    assert set(error_of(secret, "team=shop")["fields"]) == {"team"}
+    staff.hold_to(owner, [acme])
+    no_tenant = {"tenant": "There is no such tenant."}
+    assert error_of(secret, "tenant=globex&team=research")["fields"] == no_tenant
 
 
 def test_token_tells_of_the_tenants_that_its_owner_sees(owner: User, secret: str) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -22,6 +23,7 @@ from unfold.utils import parse_date_str
 
 from tenants_app.admin.keyset import NewestFirst
 from tenants_app.admin.pages import action, display
+from tenants_app.models import ApiKey
 from usage_app import story
 from usage_app.admin import corrections
 from usage_app.admin.books import ChargeAdmin, as_uuid, money, pretty
@@ -29,7 +31,9 @@ from usage_app.models import LedgerEntry
 from usage_app.reports.query import WITHOUT
 
 # The ledger's filters that no index serves, and those that bound a search.
-BY_NO_INDEX = frozenset({"api_key__id__exact", "api_key__isnull", "model", "cost_center", "kind"})
+BY_KEY = frozenset({"api_key__id__exact", "api_key__isnull"})
+BY_TEAM = frozenset({"api_key__team__id__exact", "api_key__team__isnull"})
+BY_NO_INDEX = BY_KEY | BY_TEAM | {"model", "cost_center", "kind"}
 BY_DAYS = frozenset({"local_day_from", "local_day_to", "created_at_from_0", "created_at_to_0", "q"})
 RECENT = timedelta(days=31)
 # No local day begins more than this before the same day in UTC.
@@ -66,6 +70,26 @@ class KeyFilter(AutocompleteSelectFilter):  # type: ignore[misc]
             return queryset.filter(api_key=None)
         found: QuerySet[Any] = super().queryset(request, queryset)
         return found
+
+
+class TeamFilter(AutocompleteSelectFilter):  # type: ignore[misc]
+    """Entries of the keys of one team, or by `api_key__team__isnull=True` of none: calls without a
+    key are, too.
+    """
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The keys are looked up before, so that the ledger goes along its tenant's index."""
+        if self.lookup_val_isnull:
+            return queryset.filter(api_key__team=None)
+        if not self.value():
+            return queryset
+        try:
+            found = ApiKey.objects.filter(team=self.value()).values_list("tenant", "pk")
+        except ValueError as error:
+            raise IncorrectLookupParameters from error
+        keys = list(found)
+        own = queryset.filter(tenant__in={tenant for tenant, _ in keys})
+        return own.filter(api_key__in=[key for _, key in keys])
 
 
 class ModelFilter(WholeText):
@@ -113,6 +137,7 @@ class LedgerEntryAdmin(ChargeAdmin):
     list_filter = (
         ("local_day", LocalDayFilter),
         ("tenant", AutocompleteSelectFilter),
+        ("api_key__team", TeamFilter),
         ("api_key", KeyFilter),
         ModelFilter,
         CostCenterFilter,

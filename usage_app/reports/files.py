@@ -20,7 +20,7 @@ ROWS_A_CHUNK = 500
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 NAMES = (
     *("from", "to", "day", "tenant", "tenant_name", "cost_center"),
-    *("key_id", "key", "model"),
+    *("team", "team_name", "key_id", "key", "model"),
 )
 COUNTS = (
     *("requests", "errors", "aborted", "expired", "attempts"),
@@ -51,7 +51,8 @@ def cells(
     safe = as_text or cell
     figures, span = line.figures, query.span
     cost, price = figures.known_cost, figures.known_price
-    texts = (line.tenant, line.tenant_name, line.cost_center, line.key_id, line.key, line.model)
+    whose = (line.tenant, line.tenant_name, line.cost_center, line.team, line.team_name)
+    texts = (*whose, line.key_id, line.key, line.model)
     names = (safe(name) if isinstance(name, str) else name for name in texts)
     return (
         *(f"{span.first}", f"{span.last}", line.day and f"{line.day}", *names),

@@ -29,7 +29,7 @@ COLUMNS: Final = (
     *("RegionId", "RegionName", "ResourceId", "ResourceName", "ResourceType"),
     *("ServiceCategory", "ServiceName", "ServiceSubcategory", "SkuId", "SkuMeter"),
     *("SkuPriceDetails", "SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType"),
-    *("Tags", "x_CostCenter", "x_Cost", "x_Requests", "x_Attempts", "x_TotalTokens"),
+    *("Tags", "x_CostCenter", "x_Team", "x_Cost", "x_Requests", "x_Attempts", "x_TotalTokens"),
     *("x_EstimatedTokens", "x_UnpricedTokens"),
 )
 ISSUER: Final = "Tollgate"
@@ -129,6 +129,7 @@ def _frame(line: Line, terms: Terms) -> dict[str, Value]:
         "SubAccountType": "Tenant",
         "Tags": json.dumps({"cost_center": line.cost_center} if line.cost_center else {}),
         "x_CostCenter": line.cost_center or None,
+        "x_Team": line.team or None,
         "x_TotalTokens": 0,
     }
 

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from tenants_app import staff
 from tenants_app.errors import InvalidRequest
-from tenants_app.models import ApiKey, Model, Tenant
+from tenants_app.models import ApiKey, Model, Team, Tenant
 from usage_app.reports import query as report_query
 from usage_app.reports.query import ReportQuery
 
@@ -22,6 +22,7 @@ GROUP_CHOICES = (
     ("tenant", "Tenant"),
     ("costCenter", "Cost centre"),
     ("model", "Model"),
+    ("team", "Team"),
     ("key", "Key"),
     ("day", "Day"),
     ("detail", "All of these but day"),
@@ -32,7 +33,9 @@ NOT_FILTERS = ("format", "page")
 
 
 class ReportForm(forms.Form):
-    """Its fields are named as `report_query` reads them; `tenant` is found by its slug."""
+    """Its fields are named as `report_query` reads them; `tenant` and `team` are found by their
+    slugs.
+    """
 
     tenant: Tenant | None = None
     asked: ReportQuery | None = None
@@ -50,6 +53,7 @@ class ReportForm(forms.Form):
             "tenant": _choice("Tenant", [("", "All tenants"), *_names(self.tenants)]),
             "costCenter": _text("Cost centre", list="cost-centers", placeholder="All"),
             "model": _text("Model", list="models", placeholder="All"),
+            "team": _text("Team", list="teams", placeholder="All"),
             "key": _text("Key", list="keys", placeholder="All"),
             "groupBy": _choice("By", GROUP_CHOICES),
         }
@@ -67,14 +71,24 @@ class ReportForm(forms.Form):
             self.tenant = self.tenants.filter(slug=self.asked.tenant).first()
             if self.tenant is None:
                 self.add_error("tenant", "There is no such tenant.")
+            elif self.asked.team:
+                self._find_team(self.asked, self.tenant)
         return self.cleaned_data
 
+    def _find_team(self, asked: ReportQuery, tenant: Tenant) -> None:
+        team = Team.objects.for_tenant(tenant).filter(slug=asked.team).first()
+        if team is None:
+            self.add_error("team", report_query.NO_TEAM)
+        else:
+            self.asked = replace(asked, team_id=team.pk)
+
     def suggestions(self) -> SafeString:
-        """What the text fields offer: cost centres, models and, of a tenant, keys; models to those
-        who may view them.
+        """What the text fields offer: cost centres, models and, of a tenant, teams and keys; models
+        to those who may view them.
         """
         centers = self.tenants.exclude(cost_center="").values_list("cost_center", flat=True)
         keys = ApiKey.objects.for_tenant(self.tenant) if self.tenant else ApiKey.objects.none()
+        teams = Team.objects.for_tenant(self.tenant) if self.tenant else Team.objects.none()
         models = Model.objects.all()
         if not self.user.has_perm("tenants_app.view_model"):
             models = models.none()
@@ -82,6 +96,10 @@ class ReportForm(forms.Form):
             {
                 "cost-centers": [("-", "without a cost centre"), *_pairs(centers.distinct())],
                 "models": _pairs(models.values_list("public_id", flat=True)),
+                "teams": [
+                    ("-", "no team"),
+                    *teams.order_by("slug").values_list("slug", "name")[:SUGGESTIONS],
+                ],
                 "keys": [
                     ("-", "without a key"),
                     *((str(key.pk), str(key)) for key in keys.order_by("name")[:SUGGESTIONS]),

@@ -16,7 +16,7 @@ from usage_app import rollups, selectors
 from usage_app.figures import Span
 from usage_app.histograms import Between
 from usage_app.reports.chart import Chart, Point, chart
-from usage_app.reports.lines import WITHOUT_CENTER, WITHOUT_MODEL, Line
+from usage_app.reports.lines import WITHOUT_CENTER, WITHOUT_MODEL, WITHOUT_TEAM, Line
 from usage_app.reports.query import WITHOUT, ReportQuery
 from usage_app.snapshot import snapshot
 
@@ -25,9 +25,10 @@ HEADINGS: Final = {
     "tenant": ("Tenant",),
     "costCenter": ("Cost centre",),
     "model": ("Model",),
-    "key": ("Tenant", "Key"),
+    "team": ("Tenant", "Team"),
+    "key": ("Tenant", "Team", "Key"),
     "day": ("Day",),
-    "detail": ("Tenant", "Cost centre", "Key", "Model"),
+    "detail": ("Tenant", "Cost centre", "Team", "Key", "Model"),
 }
 
 
@@ -83,15 +84,12 @@ class Report:
     """A page of a report: some of its `rows`, how many there are, and the sums of all of them."""
 
     query: ReportQuery
+    headings: Sequence[str]
     rows: Sequence[Row]
     count: int
     total: Row
     before: Row
     charts: Sequence[Chart]
-
-    @property
-    def headings(self) -> Sequence[str]:
-        return HEADINGS[self.query.group_by]
 
 
 def read(query: ReportQuery, tenant: Tenant | None, *, page: int = 1) -> Report:
@@ -107,9 +105,11 @@ def read(query: ReportQuery, tenant: Tenant | None, *, page: int = 1) -> Report:
         lines, count = selectors.report_page(
             query, tenant, since, limit=ROWS_A_PAGE, offset=(page - 1) * ROWS_A_PAGE
         )
+    headings = headings_of(query, lines)
     return Report(
         query,
-        [row_of(query, tenant, line) for line in lines],
+        headings,
+        [row_of(query, tenant, line, headings) for line in lines],
         count,
         total=Row(("Total",), total, entries=entries_url(query, tenant, Line())),
         before=Row((), before),
@@ -181,17 +181,26 @@ def charts(query: ReportQuery, days: Sequence[Line]) -> Sequence[Chart]:
     ]
 
 
-def row_of(query: ReportQuery, tenant: Tenant | None, line: Line) -> Row:
+def headings_of(query: ReportQuery, lines: Sequence[Line]) -> Sequence[str]:
+    """What the names of these lines are; the teams of keys are told where there are any."""
+    names = HEADINGS[query.group_by]
+    if query.group_by == "team" or any(line.team for line in lines):
+        return names
+    return [name for name in names if name != "Team"]
+
+
+def row_of(query: ReportQuery, tenant: Tenant | None, line: Line, headings: Sequence[str]) -> Row:
     """A line with its names and its links."""
     centre = WITHOUT_CENTER if line.cost_center == "" else line.cost_center
     names = {
         "Tenant": line.tenant,
         "Cost centre": centre,
+        "Team": line.team or WITHOUT_TEAM,
         "Key": line.key,
         "Model": line.model or WITHOUT_MODEL,
         "Day": f"{line.day:%Y-%m-%d}" if line.day else "",
     }
-    told_names = [str(names[heading]) for heading in HEADINGS[query.group_by]]
+    told_names = [str(names[heading]) for heading in headings]
     return Row(told_names, line, _narrower(query, line), entries_url(query, tenant, line))
 
 
@@ -201,12 +210,16 @@ def entries_url(query: ReportQuery, tenant: Tenant | None, line: Line) -> str:
     center = line.cost_center if line.cost_center is not None else query.cost_center
     model = line.model if line.model is not None else query.model
     no_key = query.key == 0 or (line.key is not None and line.key_id is None)
+    by_team = line.key is None and line.team is not None
+    team, team_id = (line.team, line.team_id) if by_team else (query.team, query.team_id)
     asked = {
         "local_day_from": f"{line.day or query.span.first}",
         "local_day_to": f"{line.day or query.span.last}",
         "tenant__id__exact": line.tenant_id or (tenant.pk if tenant else None),
         "api_key__id__exact": None if no_key else key,
         "api_key__isnull": "True" if no_key else None,
+        "api_key__team__id__exact": team_id,
+        "api_key__team__isnull": "True" if team == "" else None,
         "cost_center": WITHOUT if center == "" else center,
         "model": WITHOUT if model == "" else model,
     }
@@ -224,6 +237,7 @@ def _narrower(query: ReportQuery, line: Line) -> str:
         tenant=line.tenant or query.tenant,
         cost_center=query.cost_center if line.cost_center is None else line.cost_center,
         model=query.model if line.model is None else line.model,
+        team=line.team if query.group_by == "team" else query.team,
         key=key,
     )
     known = {"tenant": narrow.tenant, "model": narrow.model, "key": narrow.key}

@@ -18,32 +18,38 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "tenant": ("tenant_id",),
     "costCenter": ("cost_center",),
     "model": ("model",),
+    "team": ("tenant_id", "team_id"),
     "key": ("tenant_id", "api_key_id"),
     "day": ("day",),
     "detail": ("tenant_id", "cost_center", "api_key_id", "model"),
 }
-# Asks for what has no cost centre or no model (money alone has none), or for calls without a key.
+# Asks for what has no cost centre or no model (money alone has none), for calls without a key, or
+# for what is of no team.
 WITHOUT: Final = "-"
 LONGEST_NAME = 200
+NO_TEAM: Final = "The tenant has no such team."
 
 _DAYS = ("month", "from", "to")
-_FILTERS = ("tenant", "costCenter", "model", "key", "groupBy")
+_FILTERS = ("tenant", "costCenter", "model", "team", "key", "groupBy")
 _NUMBER = re.compile(r"[1-9]\d{0,17}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
     """What a report is about. A filter that is None lets everything through; "" as cost centre or
-    model, and 0 as key, are what has none. `within` are the ids of the only tenants that whoever
-    asks may see; it is not asked for and in no address.
+    model or team, and 0 as key, are what has none. A team is named by its slug, and its `team_id`
+    is looked up by whoever reads; `within` are the ids of the only tenants that whoever asks may
+    see. Neither is asked for, nor in any address.
     """
 
     span: Span
     tenant: str | None = None
     cost_center: str | None = None
     model: str | None = None
+    team: str | None = None
     key: int | None = None
     group_by: str = "tenant"
+    team_id: int | None = None
     within: frozenset[int] | None = None
 
     @property
@@ -61,6 +67,7 @@ class ReportQuery:
             "tenant": self.tenant,
             "costCenter": _told(self.cost_center),
             "model": _told(self.model),
+            "team": _told(self.team),
             "key": _told(self.key),
         }
         asked = {**days, **own, "groupBy": self.group_by, **more}
@@ -71,8 +78,8 @@ def parse(
     query: Mapping[str, Sequence[str]], today: date, *, also: Sequence[str] = ()
 ) -> ReportQuery:
     """The report of `?month=` or `?from=&to=`, `tenant=` (its slug), `costCenter=`, `model=`,
-    `key=` (its id) and `groupBy=`; what is empty counts as left out. Names in `also` are somebody
-    else's.
+    `team=` (its slug, beside its tenant's), `key=` (its id) and `groupBy=`; what is empty counts as
+    left out. Names in `also` are somebody else's.
 
     Raises InvalidRequest that names every bad field.
     """
@@ -80,6 +87,8 @@ def parse(
     filters = {name: given[name][-1] for name in _FILTERS if name in given}
     found = {name: _problem_of(name, given[name]) for name in filters}
     problems = {name: problem for name, problem in found.items() if problem}
+    if "tenant" not in filters and filters.get("team", WITHOUT) != WITHOUT:
+        problems.setdefault("team", "Name its tenant, too: other tenants may have such a team.")
     span = Span(today, today)
     try:
         days = {name: values for name, values in given.items() if name not in _FILTERS}
@@ -92,12 +101,14 @@ def parse(
 
 
 def _query_of(span: Span, filters: Mapping[str, str]) -> ReportQuery:
-    center, model, key = (filters.get(name) for name in ("costCenter", "model", "key"))
+    names = ("costCenter", "model", "team", "key")
+    center, model, team, key = (filters.get(name) for name in names)
     return ReportQuery(
         span,
         tenant=filters.get("tenant"),
         cost_center="" if center == WITHOUT else center,
         model="" if model == WITHOUT else model,
+        team="" if team == WITHOUT else team,
         key=None if key is None else 0 if key == WITHOUT else int(key),
         group_by=filters.get("groupBy", "model" if "tenant" in filters else "tenant"),
     )

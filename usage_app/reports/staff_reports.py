@@ -1,7 +1,7 @@
 """Usage reports for finance's tools: what `selectors` reads for the page, async and on the pool."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tenants_app.database import retried
@@ -9,7 +9,9 @@ from tenants_app.errors import InvalidRequest
 from usage_app import usage_sql
 from usage_app.reports import sql as report_sql
 from usage_app.reports.lines import Line, sum_of
-from usage_app.reports.query import GROUPS, ReportQuery
+from usage_app.reports.query import GROUPS, NO_TEAM, ReportQuery
+
+_TEAM = "SELECT id FROM tenants_app_team WHERE tenant_id = %s AND slug = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class StaffReport:
 async def read(query: ReportQuery, *, limit: int, page: int) -> StaffReport:
     """A page of the report and its sum, both as of one moment.
 
-    Raises InvalidRequest for a tenant that there is not.
+    Raises InvalidRequest for a tenant or a team that there is not.
     """
 
     async def work(connection: Any) -> StaffReport:
@@ -48,13 +50,18 @@ async def _read(connection: Any, query: ReportQuery, *, limit: int, offset: int)
         if not found or (query.within is not None and found[0][0] not in query.within):
             raise InvalidRequest.fields({"tenant": "There is no such tenant."})
         ((tenant_id,),) = found
+    if query.team:
+        found = await rows_of(_TEAM, [tenant_id, query.team])
+        if not found:
+            raise InvalidRequest.fields({"team": NO_TEAM})
+        query = replace(query, team_id=found[0][0])
     ((since,),) = await rows_of(usage_sql.MARK)
     params = {**report_sql.params(query, tenant_id, since), "limit": limit, "offset": offset}
     total = await rows_of(report_sql.lines(query, groups=report_sql.TOTAL_BY), params)
     lines = await rows_of(report_sql.lines(query, page=True), params)
-    by_key = "api_key_id" in GROUPS[query.group_by]
+    groups = GROUPS[query.group_by]
     return StaffReport(
-        [Line.of(row, by_key=by_key) for row in lines],
+        [Line.of(row, groups) for row in lines],
         lines[0][-1] if lines else 0,
-        sum_of(Line.of(row, by_key=False) for row in total),
+        sum_of(Line.of(row, report_sql.TOTAL_BY) for row in total),
     )

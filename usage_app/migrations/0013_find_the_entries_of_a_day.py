@@ -1,42 +1,10 @@
-"""Reports lead to the entries of some days, of all tenants, and count the refusals of a month. The
-ledger's index is made partition by partition, so that no settlement waits for it.
-"""
+"""Reports lead to the entries of some days, of all tenants, and count the refusals of a month."""
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
-TABLE = "usage_app_ledgerentry"
-INDEX = "entry_local_day"
-OPTIONS = "USING brin (local_day) WITH (autosummarize = on)"
-
-
-def make_index(apps, schema_editor):
-    """Also when an earlier attempt got half of the way."""
-    execute = schema_editor.execute
-    execute("SET lock_timeout = '5s'")
-    execute(f"CREATE INDEX IF NOT EXISTS {INDEX} ON ONLY {TABLE} {OPTIONS}")
-    with schema_editor.connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-            " WHERE i.inhparent = %s::regclass AND NOT EXISTS ("
-            "     SELECT 1 FROM pg_index x JOIN pg_inherits j ON j.inhrelid = x.indexrelid"
-            "     WHERE x.indrelid = c.oid AND j.inhparent = %s::regclass)",
-            [TABLE, INDEX],
-        )
-        partitions = [name for (name,) in cursor.fetchall()]
-    for partition in partitions:
-        name = f"{partition}_day"
-        execute("SET lock_timeout = 0")
-        execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-        execute(f"CREATE INDEX CONCURRENTLY {name} ON {partition} {OPTIONS}")
-        execute("SET lock_timeout = '5s'")
-        execute(f"ALTER INDEX {INDEX} ATTACH PARTITION {name}")
-    execute("RESET lock_timeout")
-
-
-def drop_index(apps, schema_editor):
-    schema_editor.execute(f"DROP INDEX IF EXISTS {INDEX}")
+from usage_app.migrations._ledger_index import AddLedgerIndex
 
 
 class Migration(migrations.Migration):
@@ -44,14 +12,10 @@ class Migration(migrations.Migration):
     dependencies = [("usage_app", "0012_reconciliation")]
 
     operations = [
-        migrations.SeparateDatabaseAndState(
-            [migrations.RunPython(make_index, drop_index)],
-            [
-                migrations.AddIndex(
-                    model_name="ledgerentry",
-                    index=BrinIndex(autosummarize=True, fields=["local_day"], name=INDEX),
-                )
-            ],
+        AddLedgerIndex(
+            BrinIndex(autosummarize=True, fields=["local_day"], name="entry_local_day"),
+            suffix="day",
+            options="USING brin (local_day) WITH (autosummarize = on)",
         ),
         AddIndexConcurrently(
             model_name="refusalcount",

@@ -35,6 +35,20 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """The team or key whose budget it is; a team's name is its slug."""
+
+    scope: ScopeName
+    id: int
+    name: str
+
+    @property
+    def place(self) -> int:
+        """How `Counters` know it."""
+        return -self.id if self.scope == "team" else self.id
+
+
+@dataclass(frozen=True, slots=True)
 class Counters:
     """The rows of some scopes, by owner and period or metric: a key's id, a team's id negated, or
     None, the tenant. A window's are requests, tokens and cost, used and then held.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from django.db import connection
@@ -16,7 +16,7 @@ from tenants_app.snapshots import limit_of
 from usage_app import rollups, usage_sql
 from usage_app.admission import Bucket
 from usage_app.figures import Figures, Span
-from usage_app.fills import Counters, Fill, fills_of
+from usage_app.fills import Counters, Fill, Owner, fills_of
 from usage_app.models import (
     LedgerEntry,
     Margin,
@@ -173,41 +173,61 @@ def fills(tenant: Tenant, counters: Counters) -> list[Fill]:
     return list(fills_of("tenant", None, [limit_of(*row) for row in limits], counters))
 
 
-def fullest_keys(
-    tenant: Tenant, now: datetime, *, percent: int, most: int
-) -> list[tuple[int, str, Fill]]:
-    """The day and month budgets of the tenant's keys that are at least so full, the fullest first:
-    each with its key's id and name. One query.
+def fullest(
+    scope: Literal["team", "key"], tenant: Tenant, now: datetime, *, percent: int, most: int
+) -> list[tuple[Owner, Fill]]:
+    """The day and month budgets of the tenant's teams or keys that are at least so full, the
+    fullest first. One query.
     """
     params: dict[str, Any] = {"tenant_id": tenant.pk, "now": now, "percent": percent, "most": most}
     with connection.cursor() as cursor:
-        cursor.execute(_FULLEST, params)
+        cursor.execute(_FULLEST[scope], params)
         rows = cursor.fetchall()
     found = []
-    for key_id, name, metric, period, limit, *row in rows:
-        windows = {(key_id, period): row}
+    for owner_id, name, metric, period, limit, *row in rows:
+        owner = Owner(scope, owner_id, name)
+        windows: Mapping[Any, Any] = {(owner.place, period): row}
         counters = Counters(now, tenant.timezone, windows=windows, buckets={})
-        (fill,) = fills_of("key", key_id, [limit_of(metric, period, limit, None)], counters)
-        found.append((key_id, name, fill))
+        (fill,) = fills_of(scope, owner.place, [limit_of(metric, period, limit, None)], counters)
+        found.append((owner, fill))
     return found
 
 
 COUNTED = ("requests", "tokens", "cost", "held_requests", "held_tokens", "held_cost")
-_FULLEST = """
-SELECT key.id, key.name, b.metric, b.period, b."limit",
-    w.requests, w.tokens, w.cost, w.held_requests, w.held_tokens, w.held_cost
-FROM tenants_app_budget b
-JOIN tenants_app_apikey key ON key.id = b.api_key_id AND key.revoked_at IS NULL
-JOIN usage_app_usagewindow w ON w.tenant_id = b.tenant_id AND w.api_key_id = b.api_key_id
-    AND w.team_id IS NULL
+
+
+def _fullest(owner: str, windows: str) -> str:
+    """Of budgets `b`, whose they are and which windows are theirs; before the first request of a
+    period there is none.
+    """
+    counted = ", ".join(f"coalesce(w.{name}, 0)" for name in COUNTED)
+    return f"""
+SELECT {owner}, b.metric, b.period, b."limit", {counted}
+FROM tenants_app_budget b {windows}
     AND w.period = b.period AND w.starts_at <= %(now)s AND w.ends_at > %(now)s,
-LATERAL (SELECT CASE b.metric WHEN 'requests' THEN w.requests + w.held_requests
+LATERAL (SELECT coalesce(CASE b.metric WHEN 'requests' THEN w.requests + w.held_requests
     WHEN 'tokens' THEN w.tokens + w.held_tokens ELSE w.cost + w.held_cost END
-    / b."limit" AS share) fill
+    / b."limit", 0) AS share) fill
 WHERE b.tenant_id = %(tenant_id)s AND b.period IN ('day', 'month')
     AND fill.share * 100 >= %(percent)s
 ORDER BY fill.share DESC, b.id LIMIT %(most)s
 """
+
+
+_FULLEST = {
+    "team": _fullest(
+        "team.id, team.slug",
+        """JOIN tenants_app_team team ON team.id = b.team_id
+LEFT JOIN usage_app_usagewindow w ON w.tenant_id = b.tenant_id AND w.api_key_id IS NULL
+    AND w.team_id = b.team_id""",
+    ),
+    "key": _fullest(
+        "key.id, key.name",
+        """JOIN tenants_app_apikey key ON key.id = b.api_key_id AND key.revoked_at IS NULL
+JOIN usage_app_usagewindow w ON w.tenant_id = b.tenant_id AND w.api_key_id = b.api_key_id
+    AND w.team_id IS NULL""",
+    ),
+}
 
 
 def has_usage(tenant: Tenant) -> bool:

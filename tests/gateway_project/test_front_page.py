@@ -23,7 +23,7 @@ from gateway_project.tasks import beat_heart
 from tenants_app import staff
 from tenants_app.models import ApiKey, Tenant
 from tests.admin_site import logged_in, make_books, make_staff, make_world, text_of
-from tests.factories import make_budget, make_key, make_tenant, make_upstream
+from tests.factories import make_budget, make_key, make_team, make_tenant, make_upstream
 from tests.usage_app.entries import (
     charge,
     make_entry,
@@ -128,7 +128,10 @@ def test_budgets_that_are_near_or_over_are_bars_with_the_fullest_first(
     neighbours: list[Tenant],
 ) -> None:
     acme, globex = neighbours
-    key = ApiKey.objects.get(tenant=globex)
+    key, team = ApiKey.objects.get(tenant=globex), make_team(globex, "shop")
+    make_budget(globex, "tokens", "month", 100, team=team)
+    make_window(globex, "month", team=team, tokens=60, held_tokens=40)
+    make_window(globex, "month", tokens=1000)
     for tenant, api_key, period, tokens in (
         (acme, None, "day", 79),
         (acme, None, "month", 80),
@@ -141,6 +144,7 @@ def test_budgets_that_are_near_or_over_are_bars_with_the_fullest_first(
     found = cards(logged_in(superuser=True))["budgets"]
     assert [(bar.title, bar.percent, bar.level) for bar in found.bars] == [
         ("globex: Tokens per day", 120, "out"),
+        ("globex: Tokens per month, team shop", 100, "out"),
         ("globex: Tokens per day, key app", 90, "near"),
         ("acme: Tokens per month", 80, "near"),
     ]
@@ -150,8 +154,8 @@ def test_budgets_that_are_near_or_over_are_bars_with_the_fullest_first(
         make_budget(acme, "tokens", "day", 10, api_key=extra)
         make_window(acme, api_key=extra, tokens=10)
     found = cards(logged_in(superuser=True))["budgets"]
-    assert (len(found.bars), found.others) == (10, 5)
-    assert "And 5 more" in text_of(logged_in(superuser=True).get(reverse("admin:index")))
+    assert (len(found.bars), found.others) == (10, 6)
+    assert "And 6 more" in text_of(logged_in(superuser=True).get(reverse("admin:index")))
 
 
 def test_upstreams_that_failed_are_told_with_what_they_said() -> None:

@@ -14,11 +14,11 @@ from django.utils import timezone
 from chat_app.errors import ModelNotAllowed, ModelUnknown
 from gateway_project import roles
 from tenants_app.errors import ServiceUnavailable, TollgateError
-from tenants_app.models import ApiKey, Tenant, TenantFallback, TenantHost
+from tenants_app.models import ApiKey, Team, Tenant, TenantFallback, TenantHost
 from tests.admin_site import form_of, logged_in, make_staff, make_world, text_of, url_of
 from tests.architecture.sources import ROOT
 from tests.chat_app.contract import house
-from tests.factories import make_budget, make_key, make_model, make_route, make_tenant
+from tests.factories import make_budget, make_key, make_model, make_route, make_team, make_tenant
 from tests.live import Server
 from tests.loopback import Loopback
 from tests.usage_app.entries import make_entry, make_window
@@ -107,6 +107,24 @@ def test_keys_that_nearly_used_up_their_budget_are_named() -> None:
         ("Tokens per day, key app-2", "out"),
         ("Tokens per day, key app-1", "near"),
     ]
+
+
+def test_budgets_of_teams_are_bars_with_the_fullest_first() -> None:
+    acme = make_tenant()
+    teams = [make_team(acme, slug) for slug in ("idle", "busy", "full")]
+    for team, tokens in zip(teams, (0, 40, 100), strict=True):
+        make_budget(acme, "tokens", "day", 100, team=team)
+        if tokens:
+            make_window(acme, team=team, tokens=tokens)
+    # What a key of the team used is in the team's window, too, and is not counted twice.
+    make_window(acme, api_key=make_key(acme, team=teams[0]).key, tokens=7)
+    bars = sections_of(page_of(logged_in(superuser=True), acme))["budgets"].teams
+    assert [(bar.title, bar.percent, bar.level, bar.href) for bar in bars] == [
+        ("Tokens per day, team full", 100, "out", url_of(Team, "change", teams[2].pk)),
+        ("Tokens per day, team busy", 40, "ok", url_of(Team, "change", teams[1].pk)),
+        ("Tokens per day, team idle", 0, "ok", url_of(Team, "change", teams[0].pk)),
+    ]
+    assert "team full" in text_of(logged_in(superuser=True).get(live_url(acme)))
 
 
 def test_refusals_are_told_with_what_they_mean_and_whose_they_were() -> None:

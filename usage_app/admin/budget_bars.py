@@ -13,11 +13,12 @@ from django.urls import reverse
 
 from tenants_app.models import Tenant
 from usage_app import selectors
-from usage_app.fills import NOTHING, Counters, Fill
+from usage_app.fills import NOTHING, Counters, Fill, Owner
 from usage_app.overview.look import money
 from usage_app.overview.nearly_full import NEAR_PERCENT
 from usage_app.pricing import to_decimal
 
+TEAMS_SHOWN: Final = 10
 KEYS_SHOWN: Final = 5
 # A bar's length in its picture's units.
 WIDTH: Final = 1000
@@ -59,41 +60,48 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """The budgets of a tenant as a whole, and those of its keys that are nearly used up."""
+    """The budgets of a tenant as a whole, the fullest of its teams, and those of its keys that are
+    nearly used up.
+    """
 
     tenant: Tenant
     now: str
     currency: str
     periods: Sequence[Period]
     bars: Sequence[Bar]
+    teams: Sequence[Bar]
     keys: Sequence[Bar]
 
 
 def read(tenant: Tenant, *, with_budgets: bool) -> Bars:
-    """As of now, by the database's clock. Five queries; the counters alone without budgets."""
+    """As of now, by the database's clock. Six queries; the counters alone without budgets."""
     now = selectors.clock()
     counters = selectors.counters(tenant, now)
     fills = selectors.fills(tenant, counters) if with_budgets else []
-    fullest = (
-        selectors.fullest_keys(tenant, now, percent=NEAR_PERCENT, most=KEYS_SHOWN)
-        if with_budgets
-        else []
-    )
+    teams, keys = [], []
+    if with_budgets:
+        teams = selectors.fullest("team", tenant, now, percent=0, most=TEAMS_SHOWN)
+        keys = selectors.fullest("key", tenant, now, percent=NEAR_PERCENT, most=KEYS_SHOWN)
     return Bars(
         tenant=tenant,
         now=f"{now.astimezone(ZoneInfo(tenant.timezone)):%H:%M:%S}",
         currency=settings.LEDGER_CURRENCY,
         periods=[_period(title, counters, title_of) for title_of, title in _NOW.items()],
         bars=[bar(fill, counters) for fill in fills],
-        keys=[bar(fill, counters, key=(key_id, name)) for key_id, name, fill in fullest],
+        teams=[bar(fill, counters, owner) for owner, fill in teams],
+        keys=[bar(fill, counters, owner) for owner, fill in keys],
     )
 
 
 _NOW: Final = {"day": "Today", "month": "This month"}
+_PAGES: Final = {
+    "team": "admin:tenants_app_team_change",
+    "key": "admin:tenants_app_apikey_change",
+}
 
 
-def bar(fill: Fill, counters: Counters, key: tuple[int, str] | None = None) -> Bar:
-    """A budget in words and as lengths."""
+def bar(fill: Fill, counters: Counters, owner: Owner | None = None) -> Bar:
+    """A budget in words and as lengths; without an owner it is of the tenant as a whole."""
     limit = fill.limit
     room = limit.burst or limit.limit
     taken = fill.used + fill.held
@@ -101,8 +109,8 @@ def bar(fill: Fill, counters: Counters, key: tuple[int, str] | None = None) -> B
     title = f"{what} {PERIODS[limit.period]}"
     used_width = min(fill.used * WIDTH // room, WIDTH)
     return Bar(
-        title=f"{title}, key {key[1]}" if key else title,
-        href=reverse("admin:tenants_app_apikey_change", args=[key[0]]) if key else "",
+        title=f"{title}, {owner.scope} {owner.name}" if owner else title,
+        href=reverse(_PAGES[owner.scope], args=[owner.id]) if owner else "",
         used=_amount(fill, fill.used),
         held=_amount(fill, fill.held),
         left=_amount(fill, fill.remaining),

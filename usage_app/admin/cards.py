@@ -201,8 +201,7 @@ def budgets(request: HttpRequest, look: Look) -> Section | None:
 
 
 def _bar(full: Full, *, leads: bool) -> Bar:
-    key = (full.key_id, full.key) if full.key_id and full.key else None
-    bar = budget_bars.bar(full.fill, full.counters, key=key)
+    bar = budget_bars.bar(full.fill, full.counters, full.owner)
     page = reverse("admin:tenants_app_tenant_change", args=[full.tenant_id])
     href = f"{page}#budgets" if leads else ""
     return replace(bar, title=f"{full.tenant}: {bar.title}", href=href)

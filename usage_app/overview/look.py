@@ -13,8 +13,8 @@ SEEN: Final = "(%(within)s::bigint[] IS NULL OR t.id = ANY(%(within)s))"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A moment, by the database's clock, and the ids of the only tenants to see; None: all. What was
-    settled before `rolled_up_to` is in the roll-ups; None: nothing is.
+    """A moment, by the database's clock, and the ids of the only tenants to see; None: all. What
+    was settled before `rolled_up_to` is in the roll-ups; None: nothing is.
     """
 
     now: datetime

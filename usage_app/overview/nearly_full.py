@@ -1,11 +1,13 @@
-"""The budgets of days and months that are nearly used up or over, of all tenants and their keys."""
+"""The budgets of days and months that are nearly used up or over, of all tenants, their teams and
+their keys.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tenants_app.snapshots import limit_of
-from usage_app.fills import Counters, Fill, fills_of
+from usage_app.fills import Counters, Fill, Owner, fills_of
 from usage_app.overview.look import SEEN, Look
 
 NEAR_PERCENT: Final = 80
@@ -13,12 +15,11 @@ NEAR_PERCENT: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """One such budget: whose it is, and how full."""
+    """One such budget: whose it is (without an owner the tenant's as a whole), and how full."""
 
     tenant_id: int
     tenant: str
-    key_id: int | None
-    key: str | None
+    owner: Owner | None
     fill: Fill
     counters: Counters
 
@@ -30,23 +31,24 @@ def nearly_full(look: Look, most: int) -> tuple[Sequence[Full], int]:
 
 
 def _full(look: Look, row: Sequence[Any]) -> Full:
-    tenant_id, tenant, timezone, key_id, key, metric, period, limit, *window = row
-    counters = Counters(look.now, timezone, windows={(key_id, period): window}, buckets={})
-    limits = [limit_of(metric, period, limit, None)]
-    (fill,) = fills_of("key" if key_id else "tenant", key_id, limits, counters)
-    return Full(tenant_id, tenant, key_id, key, fill, counters)
+    tenant_id, tenant, timezone, scope, owner_id, name, metric, period, limit, *window = row
+    owner = None if owner_id is None else Owner(scope, owner_id, name)
+    place = owner.place if owner else None
+    counters = Counters(look.now, timezone, windows={(place, period): window}, buckets={})
+    (fill,) = fills_of(scope, place, [limit_of(metric, period, limit, None)], counters)
+    return Full(tenant_id, tenant, owner, fill, counters)
 
 
 # Of each scope: which budgets are its, and which windows. Each window is found from its end of the
 # index; those of days that have not begun are made ahead.
-def _budgets(names: str, key: str, windows: str) -> str:
+def _budgets(names: str, owner: str, windows: str) -> str:
     return f"""
 SELECT t.id AS tenant_id, t.slug, t.timezone, {names}, b.metric, b.period, b."limit",
     w.requests, w.tokens, w.cost, w.held_requests, w.held_tokens, w.held_cost,
     CASE b.metric WHEN 'requests' THEN w.requests + w.held_requests
         WHEN 'tokens' THEN w.tokens + w.held_tokens ELSE w.cost + w.held_cost END
         / b."limit" AS share
-FROM tenants_app_budget b JOIN tenants_app_tenant t ON t.id = b.tenant_id {key}
+FROM tenants_app_budget b JOIN tenants_app_tenant t ON t.id = b.tenant_id {owner}
 JOIN LATERAL (
     SELECT * FROM usage_app_usagewindow w
     WHERE w.tenant_id = b.tenant_id AND {windows} AND w.period = b.period
@@ -58,18 +60,23 @@ WHERE b.period IN ('day', 'month') AND {SEEN}
 
 
 _OF_TENANTS = _budgets(
-    "NULL::bigint AS key_id, NULL AS key",
+    "'tenant' AS scope, NULL::bigint AS owner_id, NULL AS name",
     "AND b.api_key_id IS NULL AND b.team_id IS NULL",
     "w.api_key_id IS NULL AND w.team_id IS NULL",
 )
+_OF_TEAMS = _budgets(
+    "'team' AS scope, g.id AS owner_id, g.slug AS name",
+    "JOIN tenants_app_team g ON g.id = b.team_id",
+    "w.api_key_id IS NULL AND w.team_id = b.team_id",
+)
 _OF_KEYS = _budgets(
-    "k.id AS key_id, k.name AS key",
+    "'key' AS scope, k.id AS owner_id, k.name AS name",
     "JOIN tenants_app_apikey k ON k.id = b.api_key_id AND k.revoked_at IS NULL",
     "w.api_key_id = b.api_key_id AND w.team_id IS NULL",
 )
 _FULLEST = f"""
-SELECT tenant_id, slug, timezone, key_id, key, metric, period, "limit",
+SELECT tenant_id, slug, timezone, scope, owner_id, name, metric, period, "limit",
     requests, tokens, cost, held_requests, held_tokens, held_cost, count(*) OVER ()
-FROM ({_OF_TENANTS} UNION ALL {_OF_KEYS}) b WHERE share * 100 >= %(percent)s
-ORDER BY share DESC, slug, key_id NULLS FIRST, period LIMIT %(most)s
+FROM ({_OF_TENANTS} UNION ALL {_OF_TEAMS} UNION ALL {_OF_KEYS}) b WHERE share * 100 >= %(percent)s
+ORDER BY share DESC, slug, scope DESC, owner_id, period LIMIT %(most)s
 """

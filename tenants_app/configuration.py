@@ -39,18 +39,25 @@ LIMITS = """
      FROM tenants_app_budget budget WHERE {})"""
 KEY = f"""
     SELECT tenant.id AS tenant_id, {VERSIONS}, key.id, key.name, key.prefix, key.scopes,
-           key.expires_at, key.team_id, {LIMITS.format("api_key_id = key.id")} AS limits,
+           {{expires_at}} AS expires_at, key.team_id,
+           {LIMITS.format("api_key_id = key.id")} AS limits,
            {LIMITS.format("budget.team_id = key.team_id")} AS team_limits
     FROM tenants_app_apikey key JOIN tenants_app_tenant tenant ON tenant.id = key.tenant_id
-    WHERE key.revoked_at IS NULL AND """
+    WHERE key.revoked_at IS NULL AND {{named}}"""
+# By the secret before a rotation it is the same key, but only until the overlap ends.
+BY_SECRET = KEY.format(
+    expires_at="CASE key.digest WHEN %(value)s THEN key.expires_at"
+    " ELSE least(key.expires_at, key.previous_until) END",
+    named="key.kind = 'client' AND (key.digest = %(value)s OR key.previous_digest = %(value)s)",
+)
 TENANT = f"SELECT tenant.id AS tenant_id, {VERSIONS} FROM tenants_app_tenant tenant WHERE "
 
 IDENTIFY: Mapping[By, str] = {
-    "digest": KEY + "key.kind = 'client' AND key.digest = %s",
-    "key": KEY + "key.id = %s",
-    "slug": TENANT + "slug = %s",
-    "host": TENANT + "id = (SELECT tenant_id FROM tenants_app_tenanthost WHERE host = %s)",
-    "tenant": TENANT + "id = %s",
+    "digest": BY_SECRET,
+    "key": KEY.format(expires_at="key.expires_at", named="key.id = %(value)s"),
+    "slug": TENANT + "slug = %(value)s",
+    "host": TENANT + "id = (SELECT tenant_id FROM tenants_app_tenanthost WHERE host = %(value)s)",
+    "tenant": TENANT + "id = %(value)s",
 }
 
 TENANTS_OWN = "tenant_id = tenant.id AND api_key_id IS NULL AND team_id IS NULL"
@@ -124,7 +131,7 @@ class Known:
 async def read_identity(connection: Connection, by: By, value: Any) -> Identity | None:
     """One statement, hence one moment; None if nothing live answers to it."""
     cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(IDENTIFY[by], (value,))
+    await cursor.execute(IDENTIFY[by], {"value": value})
     row = await cursor.fetchone()
     if row is None:
         return None

@@ -43,6 +43,7 @@ __all__ = [
     "authenticate_cached",
     "current",
     "digest",
+    "end_overlap",
     "issue",
     "names_someone",
     "new_secret",
@@ -107,25 +108,40 @@ def playground(tenant: Tenant) -> ApiKey:
     return key
 
 
-def rotate(key: ApiKey) -> IssuedKey:
-    """A new secret for the same key, so that its budgets and usage go on; the old one is dead.
+def rotate(key: ApiKey, *, until: datetime | None = None) -> IssuedKey:
+    """A new secret for the same key, so that its budgets and usage go on. The present one works
+    until then, with None no longer; one from a rotation before this is dead at once.
 
-    Locks the key's row. Raises ValueError if it is revoked, or the playground's.
+    Locks the key's row. Raises ValueError if it is revoked, the playground's, or was rotated since
+    `key` was read, and if `until` is past.
     """
     secret = new_secret()
+    if until is not None and until <= timezone.now():
+        raise ValueError("The end of the overlap is past.")
     with transaction.atomic():
-        key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key.pk)
-        if key.revoked_at is not None:
+        row = ApiKey.objects.select_for_update(of=("self",)).get(pk=key.pk)
+        if row.revoked_at is not None:
             raise ValueError("A revoked key is not rotated; issue a new one.")
-        if key.is_playground:
+        if row.is_playground:
             raise ValueError("The playground's key has no secret to rotate.")
-        key.prefix, key.digest = secret[:SHOWN_CHARACTERS], digest(secret)
-        key.save(update_fields=["prefix", "digest"])
-    return IssuedKey(key, secret)
+        if bytes(row.digest) != bytes(key.digest):
+            raise ValueError("The key has been rotated meanwhile.")
+        row.previous_digest, row.previous_until = (row.digest, until) if until else (None, None)
+        row.prefix, row.digest = secret[:SHOWN_CHARACTERS], digest(secret)
+        row.save(update_fields=["prefix", "digest", "previous_digest", "previous_until"])
+    return IssuedKey(row, secret)
+
+
+def end_overlap(key: ApiKey) -> None:
+    """Only the newest secret works from the next request on, in every process."""
+    ApiKey.objects.filter(pk=key.pk).update(previous_digest=None, previous_until=None)
+    key.refresh_from_db(fields=["previous_digest", "previous_until"])
 
 
 def revoke(key: ApiKey) -> None:
-    """Dead at the next request, in every process. Revoking twice keeps the first date."""
+    """Dead at the next request, in every process, by whichever secret. Revoking twice keeps the
+    first date.
+    """
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
     key.refresh_from_db(fields=["revoked_at"])
 
@@ -171,12 +187,14 @@ async def current(caller: Caller, meta: Mapping[str, Any]) -> Caller:
     Raises as `authenticate` does.
     """
     newest = await directory.ensure_current(caller)
+    refusal = _refusal(newest, meta)
     if newest is not caller:
-        # A rotated key has gone, though its row has not; and a host may be another tenant's now.
+        # The key's row may have another secret now, or this one end earlier than the row does; and
+        # a host may be another tenant's.
         found = await _find(meta)
         if found.tenant.id != newest.tenant.id:
             return await current(found, meta)
-    refusal = _refusal(newest, meta)
+        refusal = refusal or _refusal(found, meta)
     if refusal is not None:
         raise refusal
     return newest

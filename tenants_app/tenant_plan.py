@@ -148,6 +148,12 @@ def _look_for_others_keys(planning: _Planning) -> None:
         elif row.revoked_at is not None:
             del planning.digests[slug][digest]
             planning.findings.warn(key.path, "was revoked here, and stays so")
+    for former in ApiKey.objects.filter(previous_digest__in=wanted).values_list(
+        "previous_digest", flat=True
+    ):
+        _, key = wanted[bytes(former)]
+        text = "is the secret that a rotated key had before: leave it out, or use its new one"
+        planning.findings.problem(key.path, text)
 
 
 def _look_at_teams(

@@ -1,41 +1,30 @@
-"""Pages of API keys: issued, rotated and revoked through `tenants_app.keys`, shown once.
+"""Pages of API keys: the list, a key's form, and the form that issues one, which is shown once.
 
-The secret exists in one response: it is in no URL, session, message or log.
+What becomes of a key that is there is `key_life`'s.
 """
 
-import json
-import uuid
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from tenants_app import keys
 from tenants_app.admin.budgets import KeyBudgetInline
-from tenants_app.admin.pages import (
-    ConfigurationAdmin,
-    WordedForm,
-    action,
-    confirmation,
-    display,
-)
+from tenants_app.admin.key_life import KeyLife, secret_page
+from tenants_app.admin.pages import WordedForm, action, display
 from tenants_app.models import ApiKey
 from tenants_app.models.keys import default_scopes
 
+RECORD = ("shown", "state", "created_at", "last_used")
 STATES = {"live": "success", "expired": "warning", "revoked": "danger"}
-PLAYGROUND_ENDS = (
-    "Without its playground's key nobody can try models at a tenant's charge any more."
-)
 
 
 def state_of(key: ApiKey) -> str:
@@ -120,6 +109,10 @@ class KeyColumns:
     def state(self, key: ApiKey) -> str:
         return state_of(key)
 
+    @display(description="Secret before it")
+    def secret_before(self, key: ApiKey) -> str:
+        return f"works until {key.overlaps_until:%Y-%m-%d %H:%M} UTC" if key.overlaps_until else ""
+
     @display(description="Scopes")
     def scope_list(self, key: ApiKey) -> str:
         return ", ".join(key.scopes)
@@ -131,7 +124,7 @@ class KeyColumns:
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
+class ApiKeyAdmin(KeyColumns, KeyLife):
     """Adding a key issues it; keys are revoked, not deleted, since the books name them."""
 
     tenant_path = "tenant"
@@ -148,23 +141,22 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
     search_fields = ("name", "prefix", "tenant__slug", "tenant__name", "team__slug", "team__name")
     search_help_text = "Name, beginning of the key, tenant or team"
     autocomplete_fields = ("tenant", "team")
-    actions = ("revoke_selected",)
     actions_list = ("issue",)
-    actions_detail = ("rotate", "revoke")
-    actions_row = ("rotate", "revoke")
     add_form_template = "tenants_app/key_form.html"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is not None and obj.is_playground:
-            return ("tenant", "name", "shown", "state", "created_at", "last_used")
+            return ("tenant", "name", *RECORD)
         fields = ("tenant", "team", "name", "scopes", "expires_at")
-        return fields if obj is None else (*fields, "shown", "state", "created_at", "last_used")
+        return fields if obj is None else (*fields, *self._record(obj))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        record = ("shown", "state", "created_at", "last_used")
         if obj is not None and obj.is_playground:
-            return ("tenant", "name", *record)
-        return record if obj is None else ("tenant", "team", *record)
+            return ("tenant", "name", *RECORD)
+        return RECORD if obj is None else ("tenant", "team", *self._record(obj))
+
+    def _record(self, key: ApiKey) -> tuple[str, ...]:
+        return (*RECORD, "secret_before") if key.overlaps_until else RECORD
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return () if obj is None else (KeyBudgetInline,)
@@ -198,114 +190,9 @@ class ApiKeyAdmin(KeyColumns, ConfigurationAdmin):
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
         """The one page that shows the secret; it answers the POST, so no address leads back."""
-        return self._secret_page(request, request.issued)  # type: ignore[attr-defined]
+        return secret_page(self, request, request.issued)  # type: ignore[attr-defined]
 
     @action(description="Issue key", icon="key", permissions=["add"])
     def issue(self, request: HttpRequest) -> HttpResponse:
         """To the form that issues a key."""
         return redirect(self.url_of("add"))
-
-    @action(description="Rotate", icon="autorenew", permissions=["change"])
-    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """A new secret for the same key."""
-        key = self._changeable(request, object_id)
-        if key is None:
-            return redirect(self.url_of("changelist"))
-        if key.revoked_at is not None:
-            messages.error(request, "A revoked key is not rotated; issue a new one.")
-            return redirect(self.url_of("change", key.pk))
-        if key.is_playground:
-            messages.error(request, "The playground's key has no secret to rotate.")
-            return redirect(self.url_of("change", key.pk))
-        if request.POST.get("confirmed") != key.prefix:
-            return confirmation(
-                self,
-                request,
-                title=f"Rotate {key}",
-                button="Rotate the key",
-                sentences=[
-                    "The key gets a new secret, which is shown once; its budgets and usage go on.",
-                    "The present secret stops working at once.",
-                ],
-                # A reloaded page names a secret that is gone, and so asks again.
-                confirmed=key.prefix,
-                objects=[key],
-            )
-        issued = keys.rotate(key)
-        self.log_change(request, key, "Rotated.")
-        return self._secret_page(request, issued)
-
-    @action(description="Revoke", icon="block", permissions=["change"])
-    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The end of a key."""
-        key = self._changeable(request, object_id)
-        if key is None:
-            return redirect(self.url_of("changelist"))
-        if request.POST.get("confirmed") != "yes":
-            return self._ask_to_revoke(request, [key])
-        self._revoke(request, [key])
-        return redirect(self.url_of("change", key.pk))
-
-    @admin.action(description="Revoke selected keys", permissions=["change"])
-    def revoke_selected(
-        self, request: HttpRequest, queryset: QuerySet[ApiKey]
-    ) -> HttpResponse | None:
-        """The end of several keys."""
-        if request.POST.get("confirmed") != "yes":
-            return self._ask_to_revoke(request, list(queryset), action="revoke_selected")
-        self._revoke(request, list(queryset))
-        return None
-
-    def _changeable(self, request: HttpRequest, object_id: str) -> ApiKey | None:
-        key: ApiKey | None = self.get_object(request, object_id)
-        if key is None:
-            messages.error(request, "There is no such key.")
-        return key
-
-    def _ask_to_revoke(
-        self, request: HttpRequest, chosen: list[ApiKey], **context: Any
-    ) -> HttpResponse:
-        return confirmation(
-            self,
-            request,
-            title="Revoke API keys" if len(chosen) != 1 else f"Revoke {chosen[0]}",
-            button="Revoke",
-            sentences=[
-                "Requests with it are refused from now on. This cannot be undone.",
-                *([PLAYGROUND_ENDS] if any(key.is_playground for key in chosen) else []),
-            ],
-            confirmed="yes",
-            objects=chosen,
-            checkbox=ACTION_CHECKBOX_NAME,
-            **context,
-        )
-
-    def _revoke(self, request: HttpRequest, chosen: list[ApiKey]) -> None:
-        for key in chosen:
-            keys.revoke(key)
-            self.log_change(request, key, "Revoked.")
-        messages.success(request, f"Revoked: {', '.join(map(str, chosen))}.")
-
-    def _secret_page(self, request: HttpRequest, issued: keys.IssuedKey) -> HttpResponse:
-        chat = "chat" in issued.key.scopes
-        body = json.dumps({"sessionId": str(uuid.uuid4()), "message": "Hello"})
-        lines = [
-            f"curl -N {request.build_absolute_uri('/chat' if chat else '/usage')}",
-            f"-H 'Authorization: Bearer {issued.secret}'",
-        ]
-        if chat:
-            lines += ["-H 'Content-Type: application/json'", f"-d '{body}'"]
-        response = TemplateResponse(
-            request,
-            "tenants_app/key_secret.html",
-            {
-                **self.admin_site.each_context(request),
-                "title": f"API key of {issued.key.tenant}",
-                "opts": self.opts,
-                "key": issued.key,
-                "secret": issued.secret,
-                "curl": " \\\n  ".join(lines),
-            },
-        )
-        response["Cache-Control"] = "no-store"
-        return response

@@ -30,6 +30,14 @@ class ReasonForm(forms.Form):
     )
 
 
+class MaybeReasonForm(ReasonForm):
+    """The question of one that does not insist."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = False
+
+
 def because(reason: str) -> AbstractContextManager[Any]:
     """Everything that is changed inside of it has this reason in the audit trail."""
     text = reason.strip().replace("\0", "")[:REASON_MAX]

@@ -23,6 +23,8 @@ WORDS: Final = {
     "budget_team_belongs_to_its_tenant": "This team is another tenant's.",
     "budget_is_of_a_team_or_of_a_key": "A budget is of a team or of a key, not of both.",
     "key_team_belongs_to_its_tenant": "This team is another tenant's.",
+    "key_overlaps_with_its_own_secret": "Only the secret that the key itself had overlaps.",
+    "key_secret_is_nobodys_former_one": "This secret is what a rotated key had before.",
     "key_stays_in_its_team": "The team of a key never changes; issue a new key.",
     "team_slug_once_per_tenant": "The tenant has a team of this slug already.",
     "team_slug_is_plain": "A slug is 1 to 63 small letters, digits, - and _.",

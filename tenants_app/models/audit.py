@@ -1,7 +1,7 @@
 """Which changes are audited: every one of the configuration, by triggers, without the secrets.
 
 The events carry who and why from `pghistory.context` (the admin's middleware, commands). A sealed
-token or secret and a key's digest are left out; that one changed shows in its `…_changed_at`.
+token or secret and a key's digests are left out; that one changed shows in its `…_changed_at`.
 """
 
 import pghistory
@@ -47,7 +47,7 @@ AUDITED: dict[type[models.Model], list[str]] = {
     Model: [],
     Route: [],
     Team: [],
-    ApiKey: ["digest"],
+    ApiKey: ["digest", "previous_digest"],
     Budget: [],
     StaffScope: [],
     ScopedTenant: [],

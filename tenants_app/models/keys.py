@@ -39,6 +39,9 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16, editable=False)
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    # Of the secret before a rotation, which works until then; a trigger lets it be none other.
+    previous_digest = models.BinaryField(max_length=32, unique=True, null=True, editable=False)
+    previous_until = models.DateTimeField(null=True, editable=False)
     scopes = ArrayField(models.CharField(max_length=50), default=default_scopes)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -56,6 +59,11 @@ class ApiKey(models.Model):
                     Func(F("digest"), function="octet_length", output_field=models.IntegerField()),
                     32,
                 ),
+            ),
+            models.CheckConstraint(
+                name="key_overlap_has_a_secret_and_an_end",
+                condition=Q(previous_digest=None, previous_until=None)
+                | Q(previous_digest__isnull=False, previous_until__isnull=False),
             ),
             models.CheckConstraint(
                 name="key_kind_is_known", condition=Q(kind__in=["client", "playground"])
@@ -80,6 +88,12 @@ class ApiKey(models.Model):
     def is_playground(self) -> bool:
         """Whether it is the tenant's playground's, which no request can present."""
         return self.kind == self.Kind.PLAYGROUND
+
+    @property
+    def overlaps_until(self) -> datetime | None:
+        """Until when the secret before the present one works; None if it does not."""
+        until, now = self.previous_until, timezone.now()
+        return until if until is not None and until > now and self.is_live(now) else None
 
     def is_live(self, now: datetime | None = None) -> bool:
         """Neither revoked nor expired."""

@@ -32,6 +32,7 @@ NEVER = dict.fromkeys(READ_ONLY, "acd") | {
 # always superusers. Of actions on a row, on a list, and pages that belong to no model.
 MORE = {
     "auth_user_password_change": "",
+    "tenants_app_apikey_end_overlap": "OT",
     "tenants_app_apikey_issue": "OT",
     "tenants_app_apikey_revoke": "OT",
     "tenants_app_apikey_rotate": "OT",

@@ -444,3 +444,11 @@ def test_a_thousand_tenants_are_imported_in_reasonable_time(tmp_path: Path) -> N
     assert run_import(tmp_path, keyed).out.endswith("1000 new, 0 changed, 0 unchanged\n")
     assert run_import(tmp_path, keyed).out == "0 new, 0 changed, 1000 unchanged\n"
     assert monotonic() - began < 60
+
+
+def test_secret_that_was_rotated_out_is_no_key_of_its_own(tmp_path: Path) -> None:
+    key = make_key(make_tenant("globex"), secret=f"{SECRET}-of-acme").key
+    keys.rotate(key, until=timezone.now() + timedelta(hours=1))
+    assert refused(tmp_path, tenant_file(apiKeys=[f"{SECRET}-of-acme"])) == [
+        "apiKeys[0]: is the secret that a rotated key had before: leave it out, or use its new one"
+    ]

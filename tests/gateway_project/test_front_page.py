@@ -84,7 +84,7 @@ def test_glance_is_what_windows_and_roll_ups_count(neighbours: list[Tenant]) -> 
             tenant=tenant, hour=timezone.now(), code="rate_limited", refusals=refusals
         )
     client = logged_in(superuser=True)
-    assert cards(client)["now"].figures[3] == (
+    assert cards(client)["now"].figures[4] == (
         "Errors today",
         "none yet",
         "none yet this month",
@@ -95,9 +95,10 @@ def test_glance_is_what_windows_and_roll_ups_count(neighbours: list[Tenant]) -> 
         ("Requests today", "20", "20 this month"),
         ("Tokens today", "300", "300 this month"),
         ("Cost today, USD", "9.50", "9.50 this month"),
-        ("Errors today", "5.0 %", "5.0 % this month"),
-        ("95 % answered within", "100 to 150 ms", "first token 30 to 50 ms"),
         ("Refused today", "7", "7 this month"),
+        ("Errors today", "5.0 %", "5.0 % this month"),
+        ("95 % answered today within", "100 to 150 ms", "100 to 150 ms this month"),
+        ("95 % of first tokens within", "30 to 50 ms", "30 to 50 ms this month"),
     ]
     assert [(busy.tenant, busy.requests, busy.tokens) for busy in now.busiest] == [
         ("acme", 19, 285),

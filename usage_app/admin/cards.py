@@ -119,24 +119,27 @@ def glance(request: HttpRequest, look: Look) -> Section | None:
         ("Tokens today", f"{now.tokens:,}", f"{so_far.tokens:,} this month"),
         (f"Cost today, {currency}", now.cost_told, f"{so_far.cost_told} this month"),
     ]
+    if user.has_perm("usage_app.view_refusalcount"):
+        day, whole = today.refusals(look)
+        figures.append(("Refused today", f"{day:,}", f"{whole:,} this month"))
     as_of = None
     if user.has_perms(("usage_app.view_dailyusage", "usage_app.view_monthlyusage")):
         figures += _rates(look)
         as_of = look.rolled_up_to
-    if user.has_perm("usage_app.view_refusalcount"):
-        day, whole = today.refusals(look)
-        figures.append(("Refused today", f"{day:,}", f"{whole:,} this month"))
     data = Glance(figures, live.busiest, currency, as_of)
     return Section("now", "Today", f"{_TEMPLATES}/glance.html", data, _report(user))
 
 
 def _rates(look: Look) -> list[tuple[str, str, str]]:
     day, so_far = today.rates(look)
-    first = f"first token {told(day.ttft)}" if day.ttft else "first token: none yet"
-    return [
-        ("Errors today", day.error_rate, f"{so_far.error_rate} this month"),
-        ("95 % answered within", told(day.latency) or "none yet", first),
+    slow = [
+        (title, told(now) or "none yet", f"{told(then) or 'none yet'} this month")
+        for title, now, then in (
+            ("95 % answered today within", day.latency, so_far.latency),
+            ("95 % of first tokens within", day.ttft, so_far.ttft),
+        )
     ]
+    return [("Errors today", day.error_rate, f"{so_far.error_rate} this month"), *slow]
 
 
 def _report(user: Any) -> tuple[str, str] | None:

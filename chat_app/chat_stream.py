@@ -240,7 +240,9 @@ class ChatStream:
         try:
             caller = await directory.ensure_current(self.turn.caller)
             newest = self.turn.as_of(caller, fallback, self.hold)
-            if caller is self.turn.caller or await own_usage.is_within_budgets(caller):
+            if caller is self.turn.caller:
+                return newest
+            if await own_usage.is_within_budgets(caller, self.hold.created_at):
                 return newest
             why = "budget_exceeded"
         except TollgateError as refusal:

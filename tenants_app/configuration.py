@@ -13,6 +13,7 @@ from psycopg import AsyncCursor
 from psycopg.rows import dict_row
 
 from tenants_app.database import Connection
+from tenants_app.raises import standing
 from tenants_app.sealed import Sealed
 from tenants_app.snapshots import (
     Caller,
@@ -34,9 +35,10 @@ VERSIONS = (
     f"{VERSION.format('tenant_id = tenant.id')} AS version, "
     f"{VERSION.format('tenant_id IS NULL')} AS shared_version"
 )
-LIMITS = """
-    (SELECT jsonb_agg(jsonb_build_array(metric, period, "limit"::text, burst) ORDER BY id)
-     FROM tenants_app_budget budget WHERE {})"""
+LIMITS = f"""
+    (SELECT jsonb_agg(
+        jsonb_build_array(metric, period, "limit"::text, burst, {standing()}) ORDER BY id)
+     FROM tenants_app_budget budget WHERE {{}})"""
 KEY = f"""
     SELECT tenant.id AS tenant_id, {VERSIONS}, key.id, key.name, key.prefix, key.scopes,
            {{expires_at}} AS expires_at, key.team_id,
@@ -209,8 +211,8 @@ def _team(row: Record) -> TeamSnapshot | None:
 
 def _limits(rows: list[Any] | None) -> tuple[Limit, ...]:
     return tuple(
-        limit_of(metric, period, Decimal(amount), burst)
-        for metric, period, amount, burst in rows or ()
+        limit_of(metric, period, Decimal(amount), burst, raises or ())
+        for metric, period, amount, burst, raises in rows or ()
     )
 
 

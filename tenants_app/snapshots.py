@@ -4,7 +4,7 @@
 and `shared_version` with the database's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
@@ -23,19 +23,63 @@ COST_PLACES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Raise:
+    """What a limit has more within `[starts_at, ends_at)`, in the limit's own unit."""
+
+    starts_at: datetime
+    ends_at: datetime
+    extra: int
+
+    def is_in_force(self, now: datetime) -> bool:
+        return self.starts_at <= now < self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
-    """A budget as integers: requests, tokens, or cost in 10^-10 of the ledger's currency."""
+    """A budget as integers: requests, tokens, or cost in 10^-10 of the ledger's currency. Its
+    raises may be in force, over, or yet to come.
+    """
 
     metric: Metric
     period: Period
     limit: int
     burst: int | None = None
+    raises: tuple[Raise, ...] = ()
+
+    def at(self, now: datetime) -> int:
+        """What it is at a moment of the database's clock."""
+        if not self.raises:
+            return self.limit
+        return self.limit + sum(one.extra for one in self.raises if one.is_in_force(now))
+
+    def most(self, since: datetime, now: datetime) -> int:
+        """The most that it was from one moment to another."""
+        if not self.raises:
+            return self.limit
+        begins = (one.starts_at for one in self.raises if since < one.starts_at <= now)
+        return max(map(self.at, (since, *begins)))
 
 
-def limit_of(metric: Metric, period: Period, amount: Decimal, burst: int | None) -> Limit:
-    """A limit from a budget's columns; exact, since a budget has at most ten places."""
-    units = amount.scaleb(COST_PLACES) if metric == "cost" else amount
-    return Limit(metric, period, int(units), burst)
+def limit_of(
+    metric: Metric,
+    period: Period,
+    amount: Decimal,
+    burst: int | None,
+    raises: Iterable[Sequence[str]] = (),
+) -> Limit:
+    """A limit from a budget's columns and `raises.standing`; exact, since both have at most ten
+    places.
+    """
+    places = COST_PLACES if metric == "cost" else 0
+    standing = tuple(
+        Raise(
+            datetime.fromisoformat(starts),
+            datetime.fromisoformat(ends),
+            int(Decimal(extra).scaleb(places)),
+        )
+        for starts, ends, extra in raises
+    )
+    return Limit(metric, period, int(amount.scaleb(places)), burst, standing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """Rows for tests: each function makes one, saved, with what a test does not name filled in."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
 
 from tenants_app import keys
 from tenants_app.keys import IssuedKey
-from tenants_app.models import Budget, Model, Route, Team, Tenant, Upstream
+from tenants_app.models import Budget, BudgetRaise, Model, Route, Team, Tenant, Upstream
 from usage_app.models import Price
 
 _numbers = count(1)
@@ -52,6 +52,16 @@ def make_route(model: Model, upstream: Upstream | None = None, **fields: Any) ->
 def make_budget(tenant: Tenant, metric: str, period: str, limit: Any, **fields: Any) -> Budget:
     """A limit on the tenant, or with `team=` or `api_key=` on one of its teams or keys."""
     return Budget.objects.create(tenant=tenant, metric=metric, period=period, limit=limit, **fields)
+
+
+def make_raise(budget: Budget, **fields: Any) -> BudgetRaise:
+    """More of a budget: 500, since a minute ago and for the next hour, unless told."""
+    now = datetime.now(UTC)
+    values: dict[str, Any] = {
+        "tenant": budget.tenant, "extra": 500, "reason": "A launch", "created_by": "ann",
+        "starts_at": now - timedelta(minutes=1), "ends_at": now + timedelta(hours=1),
+    }  # fmt: skip
+    return BudgetRaise.objects.create(budget=budget, **values | fields)
 
 
 def make_price(model: Model, **fields: str) -> Price:

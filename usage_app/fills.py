@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from tenants_app.snapshots import Limit
+from tenants_app.snapshots import Limit, Raise
 from usage_app.admission import MICRO, Bucket, Check, ScopeName, bucket_level, seconds_until
 from usage_app.periods import day_period, local_day, month_period
 from usage_app.pricing import to_units
@@ -20,7 +20,8 @@ NOTHING: Final = (0, 0, Decimal(0), 0, 0, Decimal(0))
 @dataclass(frozen=True, slots=True)
 class Fill:
     """How full one budget is. Amounts are requests, tokens or ledger units; `resets_at` is when all
-    of it is there again, None when it is, or when that depends on requests under way.
+    of it is there again, None when it is, or when that depends on requests under way. `raises` are
+    those in force, the first to end before the others.
     """
 
     scope: ScopeName
@@ -28,10 +29,21 @@ class Fill:
     used: int
     held: int
     resets_at: datetime | None
+    raises: Sequence[Raise] = ()
+
+    @property
+    def allowed(self) -> int:
+        """The limit, with its raises in force."""
+        return self.limit.limit + sum(one.extra for one in self.raises)
+
+    @property
+    def room(self) -> int:
+        """What may be taken at once when nothing is."""
+        return self.limit.burst or self.allowed
 
     @property
     def remaining(self) -> int:
-        return max((self.limit.burst or self.limit.limit) - self.used - self.held, 0)
+        return max(self.room - self.used - self.held, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,9 @@ def _window(scope: ScopeName, limit: Limit, row: Sequence[Any], counters: Counte
     used, held = row[_COLUMN[limit.metric]], row[_COLUMN[limit.metric] + 3]
     if limit.metric == "cost":
         used, held = to_units(used), to_units(held)
-    return Fill(scope, limit, used, held, _ends_at(limit.period, counters))
+    in_force = [one for one in limit.raises if one.is_in_force(counters.now)]
+    in_force.sort(key=lambda one: one.ends_at)
+    return Fill(scope, limit, used, held, _ends_at(limit.period, counters), in_force)
 
 
 _COLUMN = {"requests": 0, "tokens": 1, "cost": 2}

@@ -210,7 +210,8 @@ def _check(limit: Limit, scope: Scope, books: Books) -> Check:
         bucket = books.buckets[scope.bucket_ids[limit.metric]]
         return Check(scope.name, limit.metric, limit.limit, bucket, limit.burst or limit.limit)
     window = books.windows[scope.window_ids[limit.period]]
-    return Check(scope.name, limit.metric, limit.limit, window)
+    allowed = limit.at(books.now) if limit.raises else limit.limit
+    return Check(scope.name, limit.metric, allowed, window)
 
 
 def _budget_state(check: Check, window: Window) -> BudgetState:

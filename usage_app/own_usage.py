@@ -3,7 +3,7 @@ the pool; it only reads.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
@@ -39,6 +39,11 @@ async def budgets(caller: Caller) -> list[Fill]:
     """Every budget of the caller's tenant, then of its team and its key, the shortest period
     first; by the database's clock.
     """
+    return (await _fills(caller))[1]
+
+
+async def _fills(caller: Caller) -> tuple[datetime, list[Fill]]:
+    """The database's clock, and how full every budget is."""
     key = caller.key
     team_id = key.team.id if key is not None and key.team is not None else None
     async with pool().connection() as connection:
@@ -54,7 +59,7 @@ async def budgets(caller: Caller) -> list[Fill]:
         windows={(row[0], row[1]): row[2:] for row in windows},
         buckets={(row[0], row[1]): Bucket(*row[2:]) for row in buckets},
     )
-    return [fill for scope in _scopes(caller) for fill in fills_of(*scope, counters)]
+    return now, [fill for scope in _scopes(caller) for fill in fills_of(*scope, counters)]
 
 
 def _scopes(caller: Caller) -> Iterator[tuple[ScopeName, int | None, Sequence[Limit]]]:
@@ -66,16 +71,17 @@ def _scopes(caller: Caller) -> Iterator[tuple[ScopeName, int | None, Sequence[Li
         yield "key", key.id, key.limits
 
 
-async def is_within_budgets(caller: Caller) -> bool:
+async def is_within_budgets(caller: Caller, since: datetime) -> bool:
     """Whether what is used and held fits into the caller's day and month budgets as they are now:
-    false once one was set lower than that. Raises ServiceUnavailable when the database is away.
+    false once one was set lower, or its raise cancelled. What was admitted at `since` under a raise
+    that has ended by itself fits still. Raises ServiceUnavailable when the database is away.
     """
     try:
-        fills = await budgets(caller)
+        now, fills = await _fills(caller)
     except (OperationalError, PoolTimeout):
         raise ServiceUnavailable from None
     calendar = (fill for fill in fills if fill.limit.period in ("day", "month"))
-    return all(fill.used + fill.held <= fill.limit.limit for fill in calendar)
+    return all(fill.used + fill.held <= fill.limit.most(since, now) for fill in calendar)
 
 
 _WINDOW = """

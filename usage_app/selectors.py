@@ -2,6 +2,7 @@
 frozen.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -11,8 +12,9 @@ from uuid import uuid4
 
 from django.db import connection
 
-from tenants_app.models import Budget, Tenant
-from tenants_app.snapshots import limit_of
+from tenants_app.models import Tenant
+from tenants_app.raises import limit_at, standing
+from tenants_app.snapshots import Limit, limit_of
 from usage_app import rollups, usage_sql
 from usage_app.admission import Bucket
 from usage_app.figures import Figures, Span
@@ -166,34 +168,46 @@ def counters(tenant: Tenant, now: datetime) -> Counters:
     )
 
 
-def fills(tenant: Tenant, counters: Counters) -> list[Fill]:
-    """How full the budgets of the tenant as a whole are. One query."""
-    rows = Budget.objects.for_tenant(tenant).filter(team=None, api_key=None)
-    limits = rows.values_list("metric", "period", "limit", "burst")
-    return list(fills_of("tenant", None, [limit_of(*row) for row in limits], counters))
+def fills(tenant: Tenant, counters: Counters) -> list[tuple[int, Fill]]:
+    """How full the budgets of the tenant as a whole are, each with its budget's id. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIMITS, [tenant.pk])
+        limits = {limit_row(*row): pk for pk, *row in cursor}
+    return [(limits[fill.limit], fill) for fill in fills_of("tenant", None, limits, counters)]
+
+
+def limit_row(metric: Any, period: Any, limit: Decimal, burst: int | None, raises: Any) -> Limit:
+    """A limit from a budget's columns and `raises.standing` as text."""
+    return limit_of(metric, period, limit, burst, json.loads(raises or "[]"))
 
 
 def fullest(
     scope: Literal["team", "key"], tenant: Tenant, now: datetime, *, percent: int, most: int
-) -> list[tuple[Owner, Fill]]:
+) -> list[tuple[Owner, int, Fill]]:
     """The day and month budgets of the tenant's teams or keys that are at least so full, the
-    fullest first. One query.
+    fullest first, each with its budget's id. One query.
     """
     params: dict[str, Any] = {"tenant_id": tenant.pk, "now": now, "percent": percent, "most": most}
     with connection.cursor() as cursor:
         cursor.execute(_FULLEST[scope], params)
         rows = cursor.fetchall()
     found = []
-    for owner_id, name, metric, period, limit, *row in rows:
+    for owner_id, name, budget_id, metric, period, limit, raises, *row in rows:
         owner = Owner(scope, owner_id, name)
         windows: Mapping[Any, Any] = {(owner.place, period): row}
         counters = Counters(now, tenant.timezone, windows=windows, buckets={})
-        (fill,) = fills_of(scope, owner.place, [limit_of(metric, period, limit, None)], counters)
-        found.append((owner, fill))
+        limits = [limit_row(metric, period, limit, None, raises)]
+        (fill,) = fills_of(scope, owner.place, limits, counters)
+        found.append((owner, budget_id, fill))
     return found
 
 
 COUNTED = ("requests", "tokens", "cost", "held_requests", "held_tokens", "held_cost")
+
+_LIMITS = f"""
+SELECT id, metric, period, "limit", burst, {standing()}::text FROM tenants_app_budget budget
+WHERE tenant_id = %s AND team_id IS NULL AND api_key_id IS NULL
+"""
 
 
 def _fullest(owner: str, windows: str) -> str:
@@ -202,12 +216,12 @@ def _fullest(owner: str, windows: str) -> str:
     """
     counted = ", ".join(f"coalesce(w.{name}, 0)" for name in COUNTED)
     return f"""
-SELECT {owner}, b.metric, b.period, b."limit", {counted}
+SELECT {owner}, b.id, b.metric, b.period, b."limit", {standing("b")}::text, {counted}
 FROM tenants_app_budget b {windows}
     AND w.period = b.period AND w.starts_at <= %(now)s AND w.ends_at > %(now)s,
 LATERAL (SELECT coalesce(CASE b.metric WHEN 'requests' THEN w.requests + w.held_requests
     WHEN 'tokens' THEN w.tokens + w.held_tokens ELSE w.cost + w.held_cost END
-    / b."limit", 0) AS share) fill
+    / {limit_at("%(now)s", "b")}, 0) AS share) fill
 WHERE b.tenant_id = %(tenant_id)s AND b.period IN ('day', 'month')
     AND fill.share * 100 >= %(percent)s
 ORDER BY fill.share DESC, b.id LIMIT %(most)s

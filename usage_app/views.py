@@ -87,7 +87,7 @@ def fill_json(fill: Fill) -> dict[str, Any]:
         "scope": fill.scope,
         "metric": limit.metric,
         "period": limit.period,
-        "limit": amount(limit.metric, limit.limit),
+        "limit": amount(limit.metric, fill.allowed),
         "used": amount(limit.metric, fill.used),
         "held": amount(limit.metric, fill.held),
         "remaining": amount(limit.metric, fill.remaining),
@@ -95,4 +95,9 @@ def fill_json(fill: Fill) -> dict[str, Any]:
     }
     if limit.period == "minute":
         told["burst"] = limit.burst or limit.limit
+    if limit.period in ("day", "month"):
+        told["raises"] = [
+            {"extra": amount(limit.metric, one.extra), "until": instant(one.ends_at)}
+            for one in fill.raises
+        ]
     return told

@@ -22,6 +22,19 @@ WORDS: Final = {
     "budget_key_belongs_to_its_tenant": "This key is another tenant's.",
     "budget_team_belongs_to_its_tenant": "This team is another tenant's.",
     "budget_is_of_a_team_or_of_a_key": "A budget is of a team or of a key, not of both.",
+    "budget_that_was_raised_changes_its_limit_only": "This budget has been raised: only its limit"
+    " may change: make another budget instead.",
+    "raise_belongs_to_its_budget": "This budget is another tenant's, or gone.",
+    "raise_ends_after_it_begins": "It must end after it begins.",
+    "raise_extra_is_positive": "The extra must be greater than 0 and at most 1 000 000 000 000.",
+    "raise_is_cancelled_once_and_never_edited": "A raise is never changed: cancel it, and give"
+    " another.",
+    "raise_is_of_a_day_or_a_month": "Only budgets of a day or a month are raised: one by the minute"
+    " is full again in a minute, one at once as soon as a request ends. Change its limit instead.",
+    "raise_is_one_of_twenty": "This budget has 20 raises that are not over; cancel one first.",
+    "raise_is_whole_unless_of_cost": "The extra must be whole; only a cost has decimals.",
+    "raise_stays_as_long_as_its_budget": "A raise stays on record: cancel it instead.",
+    "raise_that_is_over_is_not_cancelled": "It is over, so there is nothing to cancel.",
     "key_team_belongs_to_its_tenant": "This team is another tenant's.",
     "key_overlaps_with_its_own_secret": "Only the secret that the key itself had overlaps.",
     "key_secret_is_nobodys_former_one": "This secret is what a rotated key had before.",

@@ -9,6 +9,7 @@ from tenants_app.models.audit import AUDITED, Change
 from tenants_app.models.budgets import LIMIT_MAX, Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
 from tenants_app.models.keys import ApiKey, ApiKeyUse
+from tenants_app.models.raises import BudgetRaise
 from tenants_app.models.staff import StaffScope
 from tenants_app.models.teams import Team
 from tenants_app.models.tenants import Tenant, TenantFallback, TenantHost
@@ -21,6 +22,7 @@ __all__ = [
     "ApiKey",
     "ApiKeyUse",
     "Budget",
+    "BudgetRaise",
     "Change",
     "ConfigurationVersion",
     "Model",

@@ -13,6 +13,7 @@ from tenants_app.models.alerts import AlertTargets
 from tenants_app.models.budgets import Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
 from tenants_app.models.keys import ApiKey
+from tenants_app.models.raises import BudgetRaise
 from tenants_app.models.staff import StaffScope
 from tenants_app.models.teams import Team
 from tenants_app.models.tenants import Tenant, TenantFallback, TenantHost
@@ -49,6 +50,7 @@ AUDITED: dict[type[models.Model], list[str]] = {
     Team: [],
     ApiKey: ["digest", "previous_digest"],
     Budget: [],
+    BudgetRaise: [],
     StaffScope: [],
     ScopedTenant: [],
     AlertTargets: ["sealed_secret"],

@@ -103,6 +103,8 @@ class Budget(models.Model):
                     alert_percents__len__lte=MOST_PERCENTS,
                 ),
             ),
+            # What the composite foreign key of raises points at.
+            models.UniqueConstraint(name="budget_belongs_to_one_tenant", fields=["id", "tenant"]),
         ]
 
     def __str__(self) -> str:

@@ -11,8 +11,9 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from tenants_app import raises
 from tenants_app.models import Budget
-from tests.factories import make_budget, make_key, make_team, make_tenant
+from tests.factories import make_budget, make_key, make_raise, make_team, make_tenant
 from tests.usage_app.alerting import make_watched, make_window, told, use
 from usage_app.alerts import watch, words
 from usage_app.models import Alert, AlertDelivery, UsageWindow
@@ -61,6 +62,41 @@ def test_changed_limit_tells_nothing_twice() -> None:
     assert told() == [("acme", 80, 95), ("acme", 95, 95), ("acme", 100, 100)]
     assert Alert.objects.get(percent=100).limit == Decimal(9_600)
     assert budget.pk == Alert.objects.get(percent=80).budget_id
+
+
+def test_percentage_is_of_the_limit_with_its_raises() -> None:
+    budget, window = make_watched(tokens=1_200)
+    given = make_raise(budget, extra=1_000)
+    make_raise(budget, starts_at=timezone.now() + timedelta(hours=1),
+               ends_at=timezone.now() + timedelta(hours=2))  # fmt: skip
+    watch.note_crossed()
+    assert told() == []
+    use(window, 1_600)
+    watch.note_crossed()
+    assert told() == [("acme", 80, 80)]
+    assert Alert.objects.get().limit == Decimal(2_000)
+    # Without the raise all of it is used up; what was told is not told again.
+    raises.cancel(given, by="ann")
+    watch.note_crossed()
+    watch.note_crossed()
+    assert told() == [("acme", 80, 80), ("acme", 95, 100), ("acme", 100, 100)]
+    assert Alert.objects.get(percent=100).limit == Decimal(1_000)
+
+
+@pytest.mark.parametrize(("minutes", "alerts"), [(1, 1), (-1, 0)])
+def test_window_that_is_over_is_compared_with_the_limit_it_ended_with(
+    minutes: int, alerts: int
+) -> None:
+    budget, window = make_watched(tokens=800)
+    over = timezone.now() - timedelta(minutes=10)
+    UsageWindow.objects.filter(pk=window.pk).update(
+        starts_at=over - timedelta(days=1), ends_at=over
+    )
+    # Begun after its end, or before: of the former it had nothing.
+    begun = over + timedelta(minutes=minutes)
+    make_raise(budget, starts_at=begun, ends_at=over + timedelta(days=1))
+    watch.note_crossed()
+    assert Alert.objects.count() == alerts
 
 
 def test_next_window_is_told_anew() -> None:

@@ -175,13 +175,14 @@ def test_budgets_tell_what_is_used_and_held(acme: Tenant) -> None:
     assert 0 < minute["used"] <= 130
     assert now < datetime.fromisoformat(minute["resetsAt"]) < now + timedelta(seconds=5)
     assert {key: tuple(b.values())[3:] for key, b in budgets.items()} == {
-        ("tenant", "tokens", "day"): (1000, 30, 100, 870, tonight),
+        ("tenant", "tokens", "day"): (1000, 30, 100, 870, tonight, []),
         ("tenant", "cost", "month"): (
             *("2.5", "1.5", "0", "1"),
             iso(month_period(today, "Europe/Berlin").ends_at),
+            [],
         ),
         ("tenant", "requests", "concurrent"): (4, 0, 1, 3, None),
-        ("key", "requests", "day"): (7, 1, 1, 5, tonight),
+        ("key", "requests", "day"): (7, 1, 1, 5, tonight, []),
     }
 
 

@@ -87,9 +87,9 @@ def read(tenant: Tenant, *, with_budgets: bool) -> Bars:
         now=f"{now.astimezone(ZoneInfo(tenant.timezone)):%H:%M:%S}",
         currency=settings.LEDGER_CURRENCY,
         periods=[_period(title, counters, title_of) for title_of, title in _NOW.items()],
-        bars=[bar(fill, counters) for fill in fills],
-        teams=[bar(fill, counters, owner) for owner, fill in teams],
-        keys=[bar(fill, counters, owner) for owner, fill in keys],
+        bars=[bar(fill, counters) for _, fill in fills],
+        teams=[bar(fill, counters, owner) for owner, _, fill in teams],
+        keys=[bar(fill, counters, owner) for owner, _, fill in keys],
     )
 
 
@@ -102,8 +102,7 @@ _PAGES: Final = {
 
 def bar(fill: Fill, counters: Counters, owner: Owner | None = None) -> Bar:
     """A budget in words and as lengths; without an owner it is of the tenant as a whole."""
-    limit = fill.limit
-    room = limit.burst or limit.limit
+    limit, room = fill.limit, fill.room
     taken = fill.used + fill.held
     what = settings.LEDGER_CURRENCY if limit.metric == "cost" else limit.metric.capitalize()
     title = f"{what} {PERIODS[limit.period]}"
@@ -114,13 +113,20 @@ def bar(fill: Fill, counters: Counters, owner: Owner | None = None) -> Bar:
         used=_amount(fill, fill.used),
         held=_amount(fill, fill.held),
         left=_amount(fill, fill.remaining),
-        limit=_amount(fill, limit.limit) + (f", {limit.burst:,} in a burst" if limit.burst else ""),
+        limit=_limit(fill),
         percent=taken * 100 // room,
         level="out" if taken >= room else "near" if taken * 100 >= NEAR_PERCENT * room else "ok",
         used_width=used_width,
         held_width=min(fill.held * WIDTH // room, WIDTH - used_width),
         resets=_resets(fill, counters),
     )
+
+
+def _limit(fill: Fill) -> str:
+    told = _amount(fill, fill.allowed)
+    if fill.limit.burst:
+        return f"{told}, {fill.limit.burst:,} in a burst"
+    return f"{told} (raised from {_amount(fill, fill.limit.limit)})" if fill.raises else told
 
 
 def _amount(fill: Fill, value: int) -> str:

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from tenants_app.raises import limit_at
+
 # What was crossed in a window's last minutes is told after its end, too.
 GRACE: Final = "15 minutes"
 
@@ -25,13 +27,15 @@ _WINDOWS: Final = """
 _TENANTS_OWN: Final = (
     "IS NULL AND team_id IS NULL AND budget.api_key_id IS NULL AND budget.team_id IS NULL"
 )
+# A window that is over is compared with the limit that it ended with.
+_MOMENT: Final = "least(now(), live.ends_at - interval '1 microsecond')"
 # Ordered, so that two at once wait for each other and never meet in the middle; who comes second
 # finds all of a window's alerts made.
 NOTE: Final = f"""
 WITH crossed AS (
     SELECT DISTINCT budget.id AS budget_id, budget.tenant_id, budget.team_id, budget.api_key_id,
         budget.metric, budget.period, live.starts_at, live.ends_at, percent, live.used,
-        budget."limit"
+        allowed."limit"
     FROM tenants_app_budget AS budget
     CROSS JOIN LATERAL (
         SELECT starts_at, ends_at, CASE budget.metric
@@ -44,8 +48,9 @@ WITH crossed AS (
             {_WINDOWS.format(scope=_TENANTS_OWN)}
         ) AS its_windows
     ) AS live
+    CROSS JOIN LATERAL (SELECT {limit_at(_MOMENT)} AS "limit") AS allowed
     CROSS JOIN LATERAL unnest(budget.alert_percents) AS percent
-    WHERE budget.period IN ('day', 'month') AND live.used * 100 >= budget."limit" * percent
+    WHERE budget.period IN ('day', 'month') AND live.used * 100 >= allowed."limit" * percent
 ), fresh AS (
     SELECT *, max(percent) OVER (PARTITION BY budget_id, starts_at) AS told_percent FROM crossed
     WHERE NOT EXISTS (

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tenants_app.snapshots import limit_of
+from tenants_app.raises import limit_at, standing
 from usage_app.fills import Counters, Fill, Owner, fills_of
 from usage_app.overview.look import SEEN, Look
+from usage_app.selectors import limit_row
 
 NEAR_PERCENT: Final = 80
 
@@ -31,11 +32,13 @@ def nearly_full(look: Look, most: int) -> tuple[Sequence[Full], int]:
 
 
 def _full(look: Look, row: Sequence[Any]) -> Full:
-    tenant_id, tenant, timezone, scope, owner_id, name, metric, period, limit, *window = row
+    tenant_id, tenant, timezone, scope, owner_id, name, metric, period, *rest = row
+    limit, raises, *window = rest
     owner = None if owner_id is None else Owner(scope, owner_id, name)
     place = owner.place if owner else None
     counters = Counters(look.now, timezone, windows={(place, period): window}, buckets={})
-    (fill,) = fills_of(scope, place, [limit_of(metric, period, limit, None)], counters)
+    limits = [limit_row(metric, period, limit, None, raises)]
+    (fill,) = fills_of(scope, place, limits, counters)
     return Full(tenant_id, tenant, owner, fill, counters)
 
 
@@ -44,10 +47,11 @@ def _full(look: Look, row: Sequence[Any]) -> Full:
 def _budgets(names: str, owner: str, windows: str) -> str:
     return f"""
 SELECT t.id AS tenant_id, t.slug, t.timezone, {names}, b.metric, b.period, b."limit",
+    {standing("b")}::text AS raises,
     w.requests, w.tokens, w.cost, w.held_requests, w.held_tokens, w.held_cost,
     CASE b.metric WHEN 'requests' THEN w.requests + w.held_requests
         WHEN 'tokens' THEN w.tokens + w.held_tokens ELSE w.cost + w.held_cost END
-        / b."limit" AS share
+        / {limit_at("%(now)s::timestamptz", "b")} AS share
 FROM tenants_app_budget b JOIN tenants_app_tenant t ON t.id = b.tenant_id {owner}
 JOIN LATERAL (
     SELECT * FROM usage_app_usagewindow w
@@ -76,7 +80,7 @@ _OF_KEYS = _budgets(
 )
 _FULLEST = f"""
 SELECT tenant_id, slug, timezone, scope, owner_id, name, metric, period, "limit",
-    requests, tokens, cost, held_requests, held_tokens, held_cost, count(*) OVER ()
+    raises, requests, tokens, cost, held_requests, held_tokens, held_cost, count(*) OVER ()
 FROM ({_OF_TENANTS} UNION ALL {_OF_TEAMS} UNION ALL {_OF_KEYS}) b WHERE share * 100 >= %(percent)s
 ORDER BY share DESC, slug, scope DESC, owner_id, period LIMIT %(most)s
 """

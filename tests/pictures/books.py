@@ -56,6 +56,15 @@ LEFT JOIN usage_app_price AS price ON price.model_id = model.id
 WHERE at < now() - interval '2 minutes'
 """
 
+# A team's windows count what its keys' do.
+WINDOWS_OF_TEAMS = """
+INSERT INTO usage_app_usagewindow
+    (tenant_id, team_id, period, starts_at, ends_at, requests, tokens, cost)
+SELECT w.tenant_id, key.team_id, w.period, w.starts_at, w.ends_at,
+    sum(w.requests), sum(w.tokens), sum(w.cost)
+FROM usage_app_usagewindow w JOIN tenants_app_apikey key ON key.id = w.api_key_id
+WHERE key.team_id IS NOT NULL GROUP BY 1, 2, 3, 4, 5
+"""
 
 ZONES = (
     "America/Los_Angeles",
@@ -107,5 +116,6 @@ def add_up() -> None:
     """What the requests moved: windows and roll-ups."""
     with connection.cursor() as cursor:
         cursor.execute(WINDOWS)
+        cursor.execute(WINDOWS_OF_TEAMS)
         cursor.execute("ANALYZE")
     rollups.roll_up_new(margin=timedelta(0))

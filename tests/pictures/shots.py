@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.urls import reverse
 from playwright.sync_api import Page
 
-from tenants_app.models import ApiKey, Tenant, Upstream
+from tenants_app.models import ApiKey, Team, Tenant, Upstream
 from tests.admin_site import url_of
 from tests.pictures import books
 from tests.pictures.world import World
@@ -39,6 +39,15 @@ def lists(label: str) -> Callable[[World], str]:
 
 def usage(shown: World) -> str:
     return f"{reverse('usage_report')}?tenant={shown.acme.slug}"
+
+
+def usage_by_team(shown: World) -> str:
+    return f"{usage(shown)}&groupBy=team"
+
+
+def team(shown: World) -> str:
+    """The page of the team that uses most."""
+    return url_of(Team, "change", shown.acme.teams.get(slug="support").pk)
 
 
 def close(shown: World) -> str:
@@ -112,6 +121,7 @@ SHOTS = (
     Shot("alerts", lists("usage_app.alert"), height=500),
     Shot("key-issued", issuing, before=issue, height=700),
     Shot("keys", lists("tenants_app.apikey"), height=500),
+    Shot("team", team, height=860),
     Shot("models", lists("tenants_app.model"), height=500),
     Shot("upstreams", lists("tenants_app.upstream"), height=500),
     Shot("upstream", lambda shown: url_of(Upstream, "change", shown.upstream.pk), height=900),
@@ -121,6 +131,7 @@ SHOTS = (
     Shot("ledger", lists("usage_app.ledgerentry"), dark=True),
     Shot("request", request, height=900),
     Shot("usage", usage, height=900),
+    Shot("usage-teams", usage_by_team, height=1080),
     Shot("close", close),
     Shot("statement", last(Statement)),
     Shot("reconciliation", last(Reconciliation), height=600),

@@ -21,12 +21,20 @@ from tenants_app.models import (
     AlertTargets,
     ApiKey,
     Model,
+    Team,
     Tenant,
     TenantFallback,
     TenantHost,
     Upstream,
 )
-from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
+from tests.factories import (
+    make_budget,
+    make_model,
+    make_route,
+    make_team,
+    make_tenant,
+    make_upstream,
+)
 from tests.pictures import books
 from usage_app import corrections, reconciliation
 from usage_app.alerts import watch
@@ -50,7 +58,8 @@ MODELS = {
     "gemma-3-12b": ("Gemma 3 12B", "0.35", None, "0.56"),
     "demo-echo": ("Echo, for trying things out", "0.5", None, "1.5"),
 }
-ACME_KEYS = ("Support bot", "Search", "Nightly summaries")
+ACME_KEYS = {"Support bot": "support", "Search": "shop", "Nightly summaries": None}
+ACME_TEAMS = {"shop": ("The web shop", 180_000), "support": ("Customer support", 400_000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,10 @@ def make_acme() -> tuple[Tenant, IssuedKey]:
     )  # fmt: skip
     TenantFallback.objects.create(tenant=acme, model=Model.objects.get(public_id="gemma-3-12b"))
     TenantHost.objects.create(tenant=acme, host="ai.acme.example")
-    issued = [keys.issue(acme, name=name) for name in ACME_KEYS]
+    teams = {slug: make_acmes_team(acme, slug) for slug in ACME_TEAMS}
+    issued = [
+        keys.issue(teams[team] if team else acme, name=name) for name, team in ACME_KEYS.items()
+    ]
     keys.revoke(keys.issue(acme, name="Prototype").key)
     make_budget(acme, "tokens", "day", 500_000)
     make_budget(acme, "tokens", "month", 9_000_000)
@@ -121,6 +133,14 @@ def make_acme() -> tuple[Tenant, IssuedKey]:
     acme.context_messages = 12
     acme.save()
     return acme, issued[0]
+
+
+def make_acmes_team(acme: Tenant, slug: str) -> Team:
+    """A team with a budget of its own."""
+    name, tokens = ACME_TEAMS[slug]
+    team = make_team(acme, slug, name=name)
+    make_budget(acme, "tokens", "day", tokens, team=team)
+    return team
 
 
 def make_globex() -> Tenant:

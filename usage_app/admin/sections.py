@@ -77,7 +77,8 @@ def budgets(request: HttpRequest, tenant: Tenant) -> Section | None:
         return None
     may_see = user.has_perm("tenants_app.view_budget")
     data = budget_bars.read(tenant, with_budgets=may_see)
-    more = ("All budgets, of keys too", list_url("tenants_app.budget", tenant)) if may_see else None
+    all_url = list_url("tenants_app.budget", tenant)
+    more = ("All budgets, of teams and keys too", all_url) if may_see else None
     template = "usage_app/sections/budgets.html"
     return Section("budgets", "Budgets now", template, data, more, is_live=True)
 

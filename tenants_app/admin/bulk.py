@@ -5,7 +5,7 @@ it is written. What a table means is for `tenant_csv` and `budget_csv`.
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pghistory
 from django import forms
@@ -27,6 +27,16 @@ from tenants_app.strict_json import Finding
 SIZE_MAX: Final = 1024 * 1024
 # Shown on one page; of the others their number is told.
 SHOWN_MAX: Final = 500
+ABOUT_TENANTS: Final = (
+    f"A line for each tenant: {', '.join(tenant_csv.PLACES)}. Only the first must be there.",
+    "An empty cell leaves things as they are; none takes a budget away.",
+    "Tenants that are not named stay as they are. All of a file is imported, or nothing.",
+)
+ABOUT_BUDGETS: Final = (
+    "A line for each budget; team is its slug, key its name, both empty: the whole tenant's.",
+    "A limit of none takes the budget away; budgets that are not named stay as they are.",
+    "All of a file is imported, or nothing.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +99,22 @@ class TableForm(forms.Form):
         return content
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a list's table is: the sentences above its form, how it is written, and what one that
+    came back would change. `preview` runs in a transaction, which its `apply` needs, too.
+    """
+
+    sentences: Sequence[str]
+    write: Callable[[HttpRequest], str]
+    preview: Callable[[HttpRequest, bytes], Preview]
+
+
 class TablePages(ConfigurationAdmin):
     """A list with its table in and out."""
 
     actions_list: tuple[str, ...] = ("export_csv", "import_csv")
-    # What stands above the form.
-    table_sentences: tuple[str, ...] = ()
-
-    def table(self, request: HttpRequest) -> str:
-        """The rows that the user may see, as CSV."""
-        raise NotImplementedError
-
-    def preview(self, request: HttpRequest, content: bytes) -> Preview:
-        """What this table would change. In a transaction, which its `apply` needs, too."""
-        raise NotImplementedError
+    table: ClassVar[Table]
 
     def has_export_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
         """Whoever sees the list may take it along."""
@@ -118,7 +130,7 @@ class TablePages(ConfigurationAdmin):
         name = f"{self.opts.verbose_name_plural}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return HttpResponse(
-            self.table(request), content_type="text/csv; charset=utf-8", headers=headers
+            self.table.write(request), content_type="text/csv; charset=utf-8", headers=headers
         )
 
     @action(description="Import CSV", icon="upload", permissions=["import"])
@@ -141,7 +153,7 @@ class TablePages(ConfigurationAdmin):
     def _looked_at_or_written(self, request: HttpRequest, form: TableForm) -> Preview | None:
         """The preview, or None if it was seen before and is written now."""
         with pghistory.context(reason=form.cleaned_data["reason"]), transaction.atomic():
-            preview = self.preview(request, form.content())
+            preview = self.table.preview(request, form.content())
             seen = request.POST.get("seen")
             if preview.problems or not preview.changes or seen != preview.fingerprint:
                 transaction.set_rollback(True)
@@ -160,7 +172,7 @@ class TablePages(ConfigurationAdmin):
             "title": f"Import {self.opts.verbose_name_plural}",
             "opts": self.opts,
             "form": form,
-            "sentences": self.table_sentences,
+            "sentences": self.table.sentences,
             "preview": preview,
         }
         if preview is not None and not preview.problems and preview.changes:
@@ -169,68 +181,58 @@ class TablePages(ConfigurationAdmin):
         return TemplateResponse(request, "tenants_app/import_table.html", context)
 
 
+def _tenants(request: HttpRequest) -> str:
+    slugs = list(visible(request, Tenant).values_list("slug", flat=True))
+    found = tenant_rows.read(slugs)
+    return tenant_csv.write(found[slug].state() for slug in sorted(found))
+
+
+def _preview_tenants(_request: HttpRequest, content: bytes) -> Preview:
+    chats = Tenant.objects.filter(default_model__isnull=False)
+    parsed = tenant_csv.parse(content, dict(chats.values_list("slug", "default_model__public_id")))
+    if parsed.problems:
+        return Preview(problems=parsed.problems)
+    plan = tenant_plan.plan(parsed.tenants)
+    changing = [one for one in plan.tenants if one.changes]
+    return Preview(
+        changes=[
+            (f"{one.file.slug}{' (new)' if one.is_new else ''}", list(map(str, one.changes)))
+            for one in changing
+        ],
+        unchanged=len(plan.tenants) - len(changing),
+        problems=_told(plan.problems),
+        warnings=_told((*parsed.warnings, *plan.warnings)),
+        notes=[f"{model} is a new model: it has no price yet." for model in plan.new_models],
+        apply=lambda: tenant_writes.apply(plan),
+    )
+
+
+def _budgets(request: HttpRequest) -> str:
+    rows = visible(request, Budget).select_related("tenant", "team", "api_key")
+    order = ("tenant__slug", "team__slug", "api_key", "metric", "period")
+    return budget_csv.write(rows.order_by(*order))
+
+
+def _preview_budgets(request: HttpRequest, content: bytes) -> Preview:
+    plan = budget_csv.plan(content, visible(request, Tenant))
+    return Preview(
+        changes=[(one.whose, [str(one.told)]) for one in plan.changes],
+        unchanged=plan.unchanged,
+        problems=plan.problems,
+        apply=lambda: budget_csv.apply(plan),
+    )
+
+
 class TenantTable(TablePages):
     """The list of tenants, as a table."""
 
-    table_sentences = (
-        f"A line for each tenant: {', '.join(tenant_csv.PLACES)}. Only the first must be there.",
-        "An empty cell leaves things as they are; none takes a budget away.",
-        "Tenants that are not named stay as they are. All of a file is imported, or nothing.",
-    )
-
-    def table(self, request: HttpRequest) -> str:
-        """See TablePages.table."""
-        slugs = list(visible(request, Tenant).values_list("slug", flat=True))
-        found = tenant_rows.read(slugs)
-        return tenant_csv.write(found[slug].state() for slug in sorted(found))
-
-    def preview(self, request: HttpRequest, content: bytes) -> Preview:
-        """See TablePages.preview."""
-        chats = Tenant.objects.filter(default_model__isnull=False)
-        parsed = tenant_csv.parse(
-            content, dict(chats.values_list("slug", "default_model__public_id"))
-        )
-        if parsed.problems:
-            return Preview(problems=parsed.problems)
-        plan = tenant_plan.plan(parsed.tenants)
-        changing = [one for one in plan.tenants if one.changes]
-        return Preview(
-            changes=[
-                (f"{one.file.slug}{' (new)' if one.is_new else ''}", list(map(str, one.changes)))
-                for one in changing
-            ],
-            unchanged=len(plan.tenants) - len(changing),
-            problems=_told(plan.problems),
-            warnings=_told((*parsed.warnings, *plan.warnings)),
-            notes=[f"{model} is a new model: it has no price yet." for model in plan.new_models],
-            apply=lambda: tenant_writes.apply(plan),
-        )
+    table = Table(ABOUT_TENANTS, _tenants, _preview_tenants)
 
 
 class BudgetTable(TablePages):
     """The list of budgets, as a table."""
 
-    table_sentences = (
-        "A line for each budget; team is its slug, key its name, both empty: the whole tenant's.",
-        "A limit of none takes the budget away; budgets that are not named stay as they are.",
-        "All of a file is imported, or nothing.",
-    )
-
-    def table(self, request: HttpRequest) -> str:
-        """See TablePages.table."""
-        rows = visible(request, Budget).select_related("tenant", "team", "api_key")
-        order = ("tenant__slug", "team__slug", "api_key", "metric", "period")
-        return budget_csv.write(rows.order_by(*order))
-
-    def preview(self, request: HttpRequest, content: bytes) -> Preview:
-        """See TablePages.preview."""
-        plan = budget_csv.plan(content, visible(request, Tenant))
-        return Preview(
-            changes=[(one.whose, [str(one.told)]) for one in plan.changes],
-            unchanged=plan.unchanged,
-            problems=plan.problems,
-            apply=lambda: budget_csv.apply(plan),
-        )
+    table = Table(ABOUT_BUDGETS, _budgets, _preview_budgets)
 
     def has_import_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
         """A table may also take budgets away."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -45,6 +46,7 @@ __all__ = [
     "digest",
     "end_overlap",
     "issue",
+    "issue_together",
     "names_someone",
     "new_secret",
     "playground",
@@ -93,6 +95,34 @@ def issue(
         expires_at=expires_at,
     )
     return IssuedKey(key, secret)
+
+
+def issue_together(
+    tenant: Tenant, batch: UUID, wanted: Iterable[tuple[str, Team | None, datetime | None]]
+) -> list[IssuedKey]:
+    """New keys by name, team and end, all of them or none; each batch is issued once.
+
+    Locks the tenant. Raises ValueError if there are keys of this batch already.
+    """
+    made = [(new_secret(), *one) for one in wanted]
+    rows = [
+        ApiKey(
+            tenant=tenant,
+            team=team,
+            name=name,
+            prefix=secret[:SHOWN_CHARACTERS],
+            digest=digest(secret),
+            expires_at=expires_at,
+            batch=batch,
+        )
+        for secret, name, team, expires_at in made
+    ]
+    with transaction.atomic():
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        if ApiKey.objects.filter(batch=batch).exists():
+            raise ValueError("The keys of this batch are issued already.")
+        ApiKey.objects.bulk_create(rows)
+    return [IssuedKey(row, secret) for row, (secret, *_) in zip(rows, made, strict=True)]
 
 
 def playground(tenant: Tenant) -> ApiKey:

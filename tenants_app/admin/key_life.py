@@ -52,7 +52,7 @@ class RotationForm(MaybeReasonForm):
         label="Until",
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
-        help_text=f"UTC, for *Until a date*; at most {OVERLAP_DAYS_MAX} days from now.",
+        help_text=f'In UTC, at most {OVERLAP_DAYS_MAX} days from now; only with "Until a date".',
     )
     field_order = ("overlap", "until", "reason")
 
@@ -159,7 +159,7 @@ class KeyLife(ConfigurationAdmin):
     def _ask_to_rotate(self, request: HttpRequest, key: ApiKey, form: RotationForm) -> HttpResponse:
         sentences = [
             "The key gets a new secret, which is shown once. Its budgets and usage go on.",
-            "While both work they are the same key: change its clients to the new one meanwhile.",
+            "While both secrets work they are the same key: give the new one to its clients then.",
         ]
         if key.overlaps_until:
             sentences.append(

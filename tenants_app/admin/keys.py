@@ -13,11 +13,14 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from tenants_app import keys
 from tenants_app.admin.budgets import KeyBudgetInline
+from tenants_app.admin.key_batches import list_url
 from tenants_app.admin.key_life import KeyLife, secret_page
 from tenants_app.admin.pages import WordedForm, action, display
 from tenants_app.models import ApiKey
@@ -113,6 +116,12 @@ class KeyColumns:
     def secret_before(self, key: ApiKey) -> str:
         return f"works until {key.overlaps_until:%Y-%m-%d %H:%M} UTC" if key.overlaps_until else ""
 
+    @display(description="Issued together")
+    def together(self, key: ApiKey) -> SafeString | str:
+        if key.batch is None:
+            return ""
+        return format_html('<a href="{}">with the keys of one file</a>', list_url(key.batch))
+
     @display(description="Scopes")
     def scope_list(self, key: ApiKey) -> str:
         return ", ".join(key.scopes)
@@ -156,7 +165,8 @@ class ApiKeyAdmin(KeyColumns, KeyLife):
         return RECORD if obj is None else ("tenant", "team", *self._record(obj))
 
     def _record(self, key: ApiKey) -> tuple[str, ...]:
-        return (*RECORD, "secret_before") if key.overlaps_until else RECORD
+        more = {"secret_before": key.overlaps_until, "together": key.batch}
+        return (*RECORD, *(name for name, is_there in more.items() if is_there))
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return () if obj is None else (KeyBudgetInline,)

@@ -80,6 +80,7 @@ class Keys:
     live: int
     others: int
     issue_url: str
+    issue_many_url: str
     may_change: bool
 
 
@@ -111,13 +112,15 @@ def keys(request: HttpRequest, tenant: Tenant) -> Section | None:
     newest = of_tenant.select_related("use", "tenant").order_by(
         F("revoked_at").desc(nulls_first=True), F("use__last_used_at").desc(nulls_last=True), "-id"
     )
-    add = reverse("admin:tenants_app_apikey_add")
+    add, many = "admin:tenants_app_apikey_add", "admin:tenants_app_tenant_issue_keys"
+    may_issue = user.has_perm("tenants_app.add_apikey")
     data = Keys(
         tenant=tenant,
         rows=[_key_row(key) for key in newest[:KEYS_SHOWN]],
         live=counts["live"],
         others=counts["all"] - counts["live"],
-        issue_url=f"{add}?tenant={tenant.pk}" if user.has_perm("tenants_app.add_apikey") else "",
+        issue_url=f"{reverse(add)}?tenant={tenant.pk}" if may_issue else "",
+        issue_many_url=reverse(many, args=[tenant.pk]) if may_issue else "",
         may_change=user.has_perm("tenants_app.change_apikey"),
     )
     number = f"{counts['all']:,} " if counts["all"] > KEYS_SHOWN else ""

@@ -11,11 +11,12 @@ from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
+from tenants_app.admin import key_batches
 from tenants_app.admin.alerts import AlertTargetsInline
 from tenants_app.admin.budgets import TenantBudgetInline
 from tenants_app.admin.bulk import TenantTable
@@ -137,6 +138,18 @@ class TenantAdmin(TenantTable):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """An error's report must not carry the signing secret."""
         return super().changeform_view(request, *args, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        view, name = self.admin_site.admin_view(self.issue_keys), "tenants_app_tenant_issue_keys"
+        return [path("<int:object_id>/issue-keys/", view, name=name), *super().get_urls()]
+
+    def issue_keys(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Many keys at once, from a table."""
+        tenant = self.get_object(request, str(object_id))
+        if tenant is None:
+            messages.error(request, "There is no such tenant.")
+            return redirect(self.url_of("changelist"))
+        return key_batches.page(self, request, tenant)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         live = Q(keys__kind=ApiKey.Kind.CLIENT, keys__revoked_at=None) & (

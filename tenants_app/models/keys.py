@@ -42,6 +42,8 @@ class ApiKey(models.Model):
     # Of the secret before a rotation, which works until then; a trigger lets it be none other.
     previous_digest = models.BinaryField(max_length=32, unique=True, null=True, editable=False)
     previous_until = models.DateTimeField(null=True, editable=False)
+    # Of keys that one file had issued together: its look, which is thereby used up.
+    batch = models.UUIDField(null=True, editable=False)
     scopes = ArrayField(models.CharField(max_length=50), default=default_scopes)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -52,6 +54,9 @@ class ApiKey(models.Model):
     class Meta:
         ordering = ["tenant", "name", "id"]
         verbose_name = "API key"
+        indexes = [
+            models.Index(name="key_batch", fields=["batch"], condition=Q(batch__isnull=False))
+        ]
         constraints = [
             models.CheckConstraint(
                 name="key_digest_is_a_sha256",

@@ -43,6 +43,7 @@ MORE = {
     "tenants_app_tenant_export_csv": "OFAT",
     "tenants_app_tenant_import_csv": "O",
     "tenants_app_tenant_issue_key": "OT",
+    "tenants_app_tenant_issue_keys": "OT",
     "tenants_app_tenant_live": "OFAT",
     "tenants_app_tenant_reprice": "F",
     "tenants_app_tenant_resume": "O",

@@ -106,6 +106,15 @@ def choose_table(page: Page) -> None:
     press("Show what changes")(page)
 
 
+def choose_keys(page: Page) -> None:
+    """The keys of a class, before they are issued."""
+    rows = "name,expires\n" + "".join(f"Workshop seat {n},2099-01-31\n" for n in range(1, 4))
+    file = {"name": "workshop.csv", "mimeType": "text/csv", "buffer": rows.encode()}
+    page.set_input_files("input[type=file]", file)  # type: ignore[arg-type]
+    page.get_by_label("Reason").fill("Workshop of the 14th")
+    press("Show the keys")(page)
+
+
 def press(button: str) -> Callable[[Page], None]:
     return lambda page: page.get_by_role("button", name=button).click()
 
@@ -120,6 +129,10 @@ SHOTS = (
     Shot("playground", action(lambda shown: shown.acme, "try_it"), before=ask, height=1130),
     Shot("alerts", lists("usage_app.alert"), height=500),
     Shot("key-issued", issuing, before=issue, height=700),
+    Shot("rotate", lambda shown: url_of(ApiKey, "rotate", shown.key.key.pk), height=860),
+    Shot(
+        "issue-keys", action(lambda shown: shown.acme, "issue_keys"), before=choose_keys, height=860
+    ),
     Shot("keys", lists("tenants_app.apikey"), height=500),
     Shot("team", team, height=860),
     Shot("models", lists("tenants_app.model"), height=500),

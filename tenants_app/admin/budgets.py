@@ -133,6 +133,7 @@ class BudgetAdmin(BudgetTable):
     list_display_links = ("tenant", "scope")
     list_filter = (
         ("tenant", AutocompleteSelectFilter),
+        ("team", AutocompleteSelectFilter),
         ("metric", ChoicesDropdownFilter),
         ("period", ChoicesDropdownFilter),
     )

@@ -99,6 +99,7 @@ def test_report_is_by_team_and_of_a_team(owner: User, secret: str) -> None:
     assert data_of(secret, f"{MARCH}&tenant=acme&team=-")["totals"]["price"] == "1"
     no_team = {"team": "The tenant has no such team."}
     assert error_of(secret, "tenant=globex&team=shop")["fields"] == no_team
+    assert error_of(secret, "tenant=acme&team=research")["fields"] == no_team
     assert set(error_of(secret, "team=shop")["fields"]) == {"team"}
     staff.hold_to(owner, [acme])
     no_tenant = {"tenant": "There is no such tenant."}

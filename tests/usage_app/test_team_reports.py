@@ -21,7 +21,14 @@ from tests.factories import make_key, make_team, make_tenant
 from tests.usage_app.entries import charge, make_credit, make_entry
 from usage_app import rollups, selectors
 from usage_app.figures import Span
-from usage_app.models import LedgerEntry, Margin, RefusalCount
+from usage_app.models import (
+    DailyUsage,
+    HourlyUsage,
+    LedgerEntry,
+    Margin,
+    MonthlyUsage,
+    RefusalCount,
+)
 from usage_app.reports import focus_files
 from usage_app.reports import page as report_page
 from usage_app.reports.lines import sum_of
@@ -166,7 +173,7 @@ def test_ledger_is_filtered_by_the_teams_keys(acme: Tenant) -> None:
     page = client.get(f"{url}&api_key__team__id__exact={shop.pk}")
     assert [entry.input_tokens for entry in page.context["cl"].result_list] == [4]
     none = client.get(f"{url}&tenant__id__exact={acme.pk}&api_key__team__isnull=True")
-    assert sum(entry.input_tokens for entry in none.context["cl"].result_list) == 24
+    assert sum_of_list(none) == 24
     empty = client.get(f"{url}&api_key__team__id__exact={make_team(acme, 'new').pk}")
     assert empty.context["cl"].result_list == []
     wrong = client.get(f"{url}&api_key__team__id__exact=x")
@@ -195,6 +202,21 @@ def test_ledger_of_a_team_goes_on_along_its_tenants_index(acme: Tenant) -> None:
     assert f"tenant_id = {acme.pk}" in plan
 
 
+def test_roll_ups_are_filtered_by_the_teams_keys(acme: Tenant) -> None:
+    rollups.roll_up_new(margin=timedelta(0))
+    client, shop = logged_in(superuser=True), acme.teams.get(slug="shop")
+    for model in (HourlyUsage, DailyUsage, MonthlyUsage):
+        url = f"{url_of(model, 'changelist')}?"
+        of_shop = client.get(f"{url}api_key__team__id__exact={shop.pk}")
+        assert sum_of_list(of_shop) == 4
+        of_none = client.get(f"{url}tenant__id__exact={acme.pk}&api_key__team__isnull=True")
+        assert sum_of_list(of_none) == 24
+
+
+def sum_of_list(response: Any) -> int:
+    return sum(row.input_tokens for row in response.context["cl"].result_list)
+
+
 def test_held_staff_filters_by_its_own_teams_alone(acme: Tenant) -> None:
     globex = Tenant.objects.get(slug="globex")
     theirs = Team.objects.create(tenant=globex, slug="secret", name="Hidden things")
@@ -206,6 +228,7 @@ def test_held_staff_filters_by_its_own_teams_alone(acme: Tenant) -> None:
     client.force_login(user)
     page = client.get(f"{URL}&tenant=acme").content.decode()
     assert '<option value="shop">' in page
+    assert "secret" not in page + client.get(URL).content.decode()
     assert client.get(f"{URL}&tenant=globex&team=secret").status_code == 400
     of_ledger = url_of(LedgerEntry, "changelist")
     own = acme.teams.get(slug="shop")

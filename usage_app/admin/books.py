@@ -1,4 +1,4 @@
-"""Pages of the windows and the holds, and what they share with the ledger's. They only show:
+"""Pages of the windows and the holds, and what they share with others of the books. They only show:
 `usage_app.ledger` writes.
 """
 
@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -18,6 +19,7 @@ from unfold.contrib.filters.admin import (
 )
 
 from tenants_app.admin.pages import ReadOnlyAdmin, display
+from tenants_app.models import ApiKey
 from usage_app.models import GatewayProcess, RateBucket, Reservation, UsageWindow
 
 
@@ -30,6 +32,26 @@ def pretty(value: Any) -> SafeString:
     """JSON to read."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return format_html('<pre class="text-sm tollgate-code">{}</pre>', text)
+
+
+class TeamFilter(AutocompleteSelectFilter):  # type: ignore[misc]
+    """Rows of the keys of one team, or by `api_key__team__isnull=True` of none, as calls without
+    a key are.
+    """
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The keys are looked up before, so that a list goes along its tenant's index."""
+        if self.lookup_val_isnull:
+            return queryset.filter(api_key__team=None)
+        if not self.value():
+            return queryset
+        try:
+            found = ApiKey.objects.filter(team=self.value()).values_list("tenant", "pk")
+        except ValueError as error:
+            raise IncorrectLookupParameters from error
+        keys = list(found)
+        own = queryset.filter(tenant__in={tenant for tenant, _ in keys})
+        return own.filter(api_key__in=[key for _, key in keys])
 
 
 class ScopeColumns:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -23,10 +22,9 @@ from unfold.utils import parse_date_str
 
 from tenants_app.admin.keyset import NewestFirst
 from tenants_app.admin.pages import action, display
-from tenants_app.models import ApiKey
 from usage_app import story
 from usage_app.admin import corrections
-from usage_app.admin.books import ChargeAdmin, as_uuid, money, pretty
+from usage_app.admin.books import ChargeAdmin, TeamFilter, as_uuid, money, pretty
 from usage_app.models import LedgerEntry
 from usage_app.reports.query import WITHOUT
 
@@ -70,26 +68,6 @@ class KeyFilter(AutocompleteSelectFilter):  # type: ignore[misc]
             return queryset.filter(api_key=None)
         found: QuerySet[Any] = super().queryset(request, queryset)
         return found
-
-
-class TeamFilter(AutocompleteSelectFilter):  # type: ignore[misc]
-    """Entries of the keys of one team, or by `api_key__team__isnull=True` of none: calls without a
-    key are, too.
-    """
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The keys are looked up before, so that the ledger goes along its tenant's index."""
-        if self.lookup_val_isnull:
-            return queryset.filter(api_key__team=None)
-        if not self.value():
-            return queryset
-        try:
-            found = ApiKey.objects.filter(team=self.value()).values_list("tenant", "pk")
-        except ValueError as error:
-            raise IncorrectLookupParameters from error
-        keys = list(found)
-        own = queryset.filter(tenant__in={tenant for tenant, _ in keys})
-        return own.filter(api_key__in=[key for _, key in keys])
 
 
 class ModelFilter(WholeText):

@@ -10,7 +10,7 @@ from unfold.contrib.filters.admin import (
 )
 
 from tenants_app.admin.pages import ReadOnlyAdmin, display
-from usage_app.admin.books import ScopeColumns, money
+from usage_app.admin.books import ScopeColumns, TeamFilter, money
 from usage_app.models import DailyUsage, HourlyUsage, MonthlyUsage, RefusalCount
 
 COLUMNS = (
@@ -24,6 +24,7 @@ COLUMNS = (
     "total_tokens",
     "cost_told",
 )
+WHOSE = (("tenant", AutocompleteSelectFilter), ("api_key__team", TeamFilter))
 
 
 class RollupAdmin(ReadOnlyAdmin):
@@ -46,7 +47,7 @@ class HourlyUsageAdmin(RollupAdmin):
     """By clock hour, UTC."""
 
     list_display = ("hour", *COLUMNS)
-    list_filter = (("tenant", AutocompleteSelectFilter), ("hour", RangeDateTimeFilter))
+    list_filter = (*WHOSE, ("hour", RangeDateTimeFilter))
     ordering = ("-id",)
 
 
@@ -55,7 +56,7 @@ class DailyUsageAdmin(RollupAdmin):
     """By the tenant's day."""
 
     list_display = ("day", *COLUMNS)
-    list_filter = (("tenant", AutocompleteSelectFilter), ("day", RangeDateFilter))
+    list_filter = (*WHOSE, ("day", RangeDateFilter))
     ordering = ("-id",)
 
 
@@ -64,7 +65,7 @@ class MonthlyUsageAdmin(RollupAdmin):
     """By the tenant's month."""
 
     list_display = ("month", *COLUMNS)
-    list_filter = (("tenant", AutocompleteSelectFilter), ("month", RangeDateFilter))
+    list_filter = (*WHOSE, ("month", RangeDateFilter))
     ordering = ("-id",)
 
 
@@ -75,6 +76,6 @@ class RefusalCountAdmin(ScopeColumns, ReadOnlyAdmin):
     tenant_path = "tenant"
     list_display = ("hour", "tenant", "scope", "code", "refusals")
     list_display_links = ("hour", "tenant")
-    list_filter = (("tenant", AutocompleteSelectFilter), ("hour", RangeDateTimeFilter))
+    list_filter = (*WHOSE, ("hour", RangeDateTimeFilter))
     list_select_related = ("tenant", "api_key")
     ordering = ("-id",)

@@ -7,6 +7,7 @@ An empty cell leaves things as they are; `none` takes a budget away.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from tenants_app import strict_csv
@@ -14,7 +15,7 @@ from tenants_app.budget_files import DAILY, MONTHLY, RATE, Scope
 from tenants_app.strict_csv import Columns, Row
 from tenants_app.strict_json import Finding, Findings, Reader
 from tenants_app.tenant_files import NAMES, Parsed, read_tenant, refuse_repetitions
-from tenants_app.tenant_state import TenantState
+from tenants_app.tenant_state import Change, TenantState
 
 NONE: Final = "none"
 # A column, and where a tenant's file has it.
@@ -51,6 +52,11 @@ def parse(content: bytes, chats: Mapping[str, str]) -> Parsed:
     refuse_repetitions(tenants, found)
     problems, warnings = map(told, found.problems), map(told, found.warnings)
     return Parsed(() if found.problems else tuple(tenants), tuple(problems), tuple(warnings))
+
+
+def change_told(change: Change) -> str:
+    """A change by the column that a table has it in."""
+    return str(replace(change, field=_NAMES.get(change.field, change.field)))
 
 
 def told(finding: Finding) -> Finding:

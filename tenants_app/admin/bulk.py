@@ -187,20 +187,29 @@ def _tenants(request: HttpRequest) -> str:
     return tenant_csv.write(found[slug].state() for slug in sorted(found))
 
 
-def _preview_tenants(_request: HttpRequest, content: bytes) -> Preview:
+def _preview_tenants(request: HttpRequest, content: bytes) -> Preview:
     chats = Tenant.objects.filter(default_model__isnull=False)
     parsed = tenant_csv.parse(content, dict(chats.values_list("slug", "default_model__public_id")))
     if parsed.problems:
         return Preview(problems=parsed.problems)
     plan = tenant_plan.plan(parsed.tenants)
+    problems = _told(plan.problems)
+    if plan.new_models and not request.user.has_perm("tenants_app.add_model"):
+        unknown = (
+            f"There is no model {model}, and you may not add one." for model in plan.new_models
+        )
+        problems += [Finding("", text) for text in unknown]
     changing = [one for one in plan.tenants if one.changes]
     return Preview(
         changes=[
-            (f"{one.file.slug}{' (new)' if one.is_new else ''}", list(map(str, one.changes)))
+            (
+                f"{one.file.slug}{' (new)' if one.is_new else ''}",
+                list(map(tenant_csv.change_told, one.changes)),
+            )
             for one in changing
         ],
         unchanged=len(plan.tenants) - len(changing),
-        problems=_told(plan.problems),
+        problems=problems,
         warnings=_told((*parsed.warnings, *plan.warnings)),
         notes=[f"{model} is a new model: it has no price yet." for model in plan.new_models],
         apply=lambda: tenant_writes.apply(plan),
@@ -227,6 +236,13 @@ class TenantTable(TablePages):
     """The list of tenants, as a table."""
 
     table = Table(ABOUT_TENANTS, _tenants, _preview_tenants)
+
+    def has_import_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
+        """A table makes, changes and takes away budgets, too."""
+        verbs = ("add", "change", "delete")
+        return super().has_import_permission(request) and request.user.has_perms(
+            [f"tenants_app.{verb}_budget" for verb in verbs]
+        )
 
 
 class BudgetTable(TablePages):

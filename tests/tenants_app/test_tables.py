@@ -55,8 +55,8 @@ def test_tenants_are_made_and_changed_once_they_were_looked_at(operator: Client)
             "acme",
             [
                 "~ name: Acme → Acme Ltd",
-                "- tokenBudget.daily: 1000 tokens per day",
-                "+ tokenBudget.monthly: 50000 tokens per month",
+                "- daily_tokens: 1000 tokens per day",
+                "+ monthly_tokens: 50000 tokens per month",
             ],
         ),
         ("globex (new)", page.context["preview"].changes[1][1]),
@@ -206,6 +206,14 @@ def test_who_may_only_look_exports_and_imports_nothing() -> None:
     for model in (Tenant, Budget):
         assert client.get(url_of(model, "export_csv")).status_code == 200
         assert client.get(url_of(model, "import_csv")).status_code == 403
+
+
+def test_a_table_of_tenants_does_no_more_than_its_reader_may_one_by_one() -> None:
+    tenants = [f"tenants_app.{verb}_tenant" for verb in ("view", "add", "change")]
+    budgets = [f"tenants_app.{verb}_budget" for verb in ("add", "change", "delete")]
+    assert look(logged_in(*tenants, *budgets[:2]), Tenant, "tenant", "acme").status_code == 403
+    page = look(logged_in(*tenants, *budgets), Tenant, "tenant,default_model", "acme,new-model")
+    assert problems(page) == ["There is no model new-model, and you may not add one."]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfea\x00", b"tenant;limit\nacme;5", b"\x00", b'"'])

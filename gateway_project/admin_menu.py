@@ -16,6 +16,7 @@ TENANTS: tuple[Entry, ...] = (
     ("Teams", "groups", "tenants_app.team"),
     ("API keys", "key", "tenants_app.apikey"),
     ("Budgets", "speed", "tenants_app.budget"),
+    ("Raises", "trending_up", "tenants_app.budgetraise"),
     ("Alerts", "notifications", "usage_app.alert"),
 )
 MODELS: tuple[Entry, ...] = (

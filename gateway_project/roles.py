@@ -34,6 +34,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     # Tenants, keys, models and upstreams; looks at the books, and changes nothing of money.
     "Operator": frozenset(
         _may("tenants_app", _CONFIGURATION, ALL)
+        | _may("tenants_app", ("budgetraise",), ("view", "add", "change"))
         | _may("tenants_app", ("change", "configurationversion"))
         | _may("usage_app", (*_FACTS, *_ENGINE, "price", "margin"))
         | _may("chat_app", ("opencircuit",))
@@ -42,7 +43,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     ),
     # Prices, corrections, bills and closes; issues no key, and has no business with upstreams.
     "Finance": frozenset(
-        _may("tenants_app", ("tenant", "model", "team", "apikey", "budget", "alerttargets"))
+        _may("tenants_app", ("tenant", "model", "team", "apikey", "budget", "budgetraise"))
+        | _may("tenants_app", ("alerttargets",))
         | _may("usage_app", (*_FACTS, *_BILLS))
         | _may("usage_app", ("price", "margin"), ALL)
         | _may("usage_app", ("stafftoken",), ("view", "add", "change"))
@@ -50,7 +52,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     ),
     # Sees how everything is set and what it came to, and touches nothing.
     "Auditor": frozenset(
-        _may("tenants_app", (*_CONFIGURATION, "change"))
+        _may("tenants_app", (*_CONFIGURATION, "budgetraise", "change"))
         | _may("usage_app", (*_FACTS, *_BILLS, *_ENGINE, "price", "margin", "stafftoken"))
         | _may("chat_app", ("opencircuit",))
         | _may("gateway_project", ("loginthrottle",))
@@ -59,7 +61,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "Tenant staff": frozenset(
         {"tenants_app.within_tenants", "tenants_app.try_models"}
         | _may("tenants_app", ("tenant", "tenantfallback", "tenanthost", "team"))
-        | _may("tenants_app", ("budget", "change"))
+        | _may("tenants_app", ("budget", "budgetraise", "change"))
         | _may("tenants_app", ("apikey",), ("view", "add", "change"))
         | _may("usage_app", (*_OF_TENANTS, "statement"))
     ),

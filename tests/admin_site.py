@@ -20,6 +20,7 @@ from tenants_app.models import AlertTargets, ApiKeyUse, Tenant, TenantFallback, 
 from tests.factories import (
     make_budget,
     make_model,
+    make_raise,
     make_route,
     make_team,
     make_tenant,
@@ -87,7 +88,7 @@ def make_world(slug: str = "acme") -> Tenant:
     make_budget(tenant, "tokens", "month", 5000, team=team)
     key = keys.issue(team, name="app").key
     ApiKeyUse.objects.create(key=key, last_used_at=timezone.now())
-    make_budget(tenant, "tokens", "day", 1000)
+    make_raise(make_budget(tenant, "tokens", "day", 1000), reason=f"a launch of {slug}")
     make_budget(tenant, "requests", "minute", 60, api_key=key, burst=5)
     price = Price.objects.create(
         model=model, valid_from=timezone.now() - timedelta(days=1), input="0.25", output="1.5"

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 from django.db import connection
 
-from tenants_app.models import Tenant
+from tenants_app.models import Budget, Tenant
 from tenants_app.raises import limit_at, standing
 from tenants_app.snapshots import Limit, limit_of
 from usage_app import rollups, usage_sql
-from usage_app.admission import Bucket
+from usage_app.admission import Bucket, ScopeName
 from usage_app.figures import Figures, Span
 from usage_app.fills import Counters, Fill, Owner, fills_of
 from usage_app.models import (
@@ -176,6 +176,23 @@ def fills(tenant: Tenant, counters: Counters) -> list[tuple[int, Fill]]:
     return [(limits[fill.limit], fill) for fill in fills_of("tenant", None, limits, counters)]
 
 
+def fill_of(budget: Budget, now: datetime) -> Fill:
+    """How full one budget of a day or month is. Two queries."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIMIT, [budget.pk])
+        limit = limit_row(*cursor.fetchone())
+    windows = UsageWindow.objects.for_tenant(budget.tenant_id).filter(
+        team=budget.team_id, api_key=budget.api_key_id, period=budget.period
+    )
+    rows = windows.filter(starts_at__lte=now, ends_at__gt=now)
+    known: Mapping[Any, Any] = {
+        (None, period): row for period, *row in rows.values_list("period", *COUNTED)
+    }
+    scope: ScopeName = "team" if budget.team_id else "key" if budget.api_key_id else "tenant"
+    (fill,) = fills_of(scope, None, [limit], Counters(now, budget.tenant.timezone, known, {}))
+    return fill
+
+
 def limit_row(metric: Any, period: Any, limit: Decimal, burst: int | None, raises: Any) -> Limit:
     """A limit from a budget's columns and `raises.standing` as text."""
     return limit_of(metric, period, limit, burst, json.loads(raises or "[]"))
@@ -204,9 +221,10 @@ def fullest(
 
 COUNTED = ("requests", "tokens", "cost", "held_requests", "held_tokens", "held_cost")
 
+_LIMIT_ROW = f'metric, period, "limit", burst, {standing()}::text FROM tenants_app_budget budget'
+_LIMIT = f"SELECT {_LIMIT_ROW} WHERE id = %s"
 _LIMITS = f"""
-SELECT id, metric, period, "limit", burst, {standing()}::text FROM tenants_app_budget budget
-WHERE tenant_id = %s AND team_id IS NULL AND api_key_id IS NULL
+SELECT id, {_LIMIT_ROW} WHERE tenant_id = %s AND team_id IS NULL AND api_key_id IS NULL
 """
 
 

@@ -5,7 +5,9 @@ from typing import Any, Final
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
@@ -17,6 +19,7 @@ from tenants_app.admin.pages import (
     ReadOnlyAdmin,
     TabularInline,
     WordedForm,
+    action,
     display,
 )
 from tenants_app.models import LIMIT_MAX, Budget, ConfigurationVersion
@@ -123,6 +126,13 @@ class KeyBudgetInline(TabularInline):
     verbose_name_plural = "Budgets of this key alone"
 
 
+def scope_of(budget: Budget) -> str:
+    """On whom it is, in words."""
+    if budget.team is not None:
+        return f"team {budget.team}"
+    return str(budget.api_key) if budget.api_key else "the whole tenant"
+
+
 @admin.register(Budget)
 class BudgetAdmin(BudgetTable):
     """Every budget of every tenant."""
@@ -144,12 +154,21 @@ class BudgetAdmin(BudgetTable):
     )
     search_help_text = "Tenant, team or key"
     autocomplete_fields = ("tenant", "team", "api_key")
+    actions_detail = ("raise_limit",)
+    actions_row = ("raise_limit",)
+
+    def has_raise_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
+        """Whether the button that raises a budget for a while is shown."""
+        return request.user.has_perm("tenants_app.add_budgetraise")
+
+    @action(description="Raise", icon="trending_up", permissions=["raise"])
+    def raise_limit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the form that raises it for a while."""
+        return redirect(f"{reverse('admin:tenants_app_budgetraise_add')}?budget={int(object_id)}")
 
     @display(description="On")
     def scope(self, budget: Budget) -> str:
-        if budget.team is not None:
-            return f"team {budget.team}"
-        return str(budget.api_key) if budget.api_key else "the whole tenant"
+        return scope_of(budget)
 
     @display(description="Limit", ordering="limit")
     def plain_limit(self, budget: Budget) -> str:

@@ -34,6 +34,7 @@ WORDS: Final = {
     "raise_is_one_of_twenty": "This budget has 20 raises that are not over; cancel one first.",
     "raise_is_whole_unless_of_cost": "The extra must be whole; only a cost has decimals.",
     "raise_stays_as_long_as_its_budget": "A raise stays on record: cancel it instead.",
+    "raise_is_within_the_calendar": "A raise is between the years 2000 and 9998.",
     "raise_that_is_over_is_not_cancelled": "It is over, so there is nothing to cancel.",
     "key_team_belongs_to_its_tenant": "This team is another tenant's.",
     "key_overlaps_with_its_own_secret": "Only the secret that the key itself had overlaps.",

@@ -24,6 +24,7 @@ PAGES = {"changelist": "v", "change": "v", "history": "v", "add": "a", "delete":
 NEVER = dict.fromkeys(READ_ONLY, "acd") | {
     "gateway_project.LoginThrottle": "ac",
     "tenants_app.ApiKey": "d",
+    "tenants_app.BudgetRaise": "cd",
     "tenants_app.Tenant": "d",
     "usage_app.Price": "d",
     "usage_app.StaffToken": "d",
@@ -39,6 +40,8 @@ MORE = {
     "tenants_app_change_export": "OAT",
     "tenants_app_budget_export_csv": "OFAT",
     "tenants_app_budget_import_csv": "O",
+    "tenants_app_budget_raise_limit": "O",
+    "tenants_app_budgetraise_cancel": "O",
     "tenants_app_tenant_credit": "F",
     "tenants_app_tenant_export_csv": "OFAT",
     "tenants_app_tenant_import_csv": "O",

@@ -22,6 +22,7 @@ TABLE = {
     "gateway_project.LoginThrottle": ("vd", "", "v"),
     "tenants_app.ApiKey": ("vacd", "v", "v"),
     "tenants_app.Budget": ("vacd", "v", "v"),
+    "tenants_app.BudgetRaise": ("vac", "v", "v"),
     "tenants_app.Change": ("v", "", "v"),
     "tenants_app.ConfigurationVersion": ("v", "", ""),
     "tenants_app.Model": ("vacd", "v", "v"),
@@ -53,6 +54,7 @@ TABLE = {
 OF_TENANTS = {
     "tenants_app.ApiKey": "vac",
     "tenants_app.Budget": "v",
+    "tenants_app.BudgetRaise": "v",
     "tenants_app.Change": "v",
     "tenants_app.Team": "v",
     "tenants_app.Tenant": "v",

@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.urls import reverse
 from playwright.sync_api import Page
 
-from tenants_app.models import ApiKey, Team, Tenant, Upstream
+from tenants_app.models import ApiKey, Budget, BudgetRaise, Team, Tenant, Upstream
 from tests.admin_site import url_of
 from tests.pictures import books
 from tests.pictures.world import World
@@ -81,6 +81,18 @@ def action(of: Callable[[World], Model], name: str) -> Callable[[World], str]:
     return lambda shown: url_of(type(of(shown)), name, of(shown).pk)
 
 
+def raising(shown: World) -> str:
+    budget = Budget.objects.for_tenant(shown.acme).get(metric="tokens", period="month")
+    return f"{url_of(BudgetRaise, 'add')}?budget={budget.pk}"
+
+
+def look_at_raise(page: Page) -> None:
+    """From the form to what it would come to."""
+    page.get_by_label("Extra tokens").fill("1000000")
+    page.get_by_label("Why").fill("The launch of their new shop, agreed with Dora")
+    page.get_by_role("button", name="Go on").click()
+
+
 def demo(_shown: World) -> Upstream:
     """The upstream that answers."""
     return Upstream.objects.get(name="demo")
@@ -126,6 +138,7 @@ SHOTS = (
     Shot("tenant", tenant, height=960),
     Shot("tenant-phone", tenant, phone=True, dark=True),
     Shot("suspend", action(lambda shown: shown.globex, "suspend"), before=suspend, height=500),
+    Shot("raise", raising, before=look_at_raise, height=810),
     Shot("playground", action(lambda shown: shown.acme, "try_it"), before=ask, height=1130),
     Shot("alerts", lists("usage_app.alert"), height=500),
     Shot("key-issued", issuing, before=issue, height=700),

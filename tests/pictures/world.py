@@ -30,6 +30,7 @@ from tenants_app.models import (
 from tests.factories import (
     make_budget,
     make_model,
+    make_raise,
     make_route,
     make_team,
     make_tenant,
@@ -125,7 +126,12 @@ def make_acme() -> tuple[Tenant, IssuedKey]:
         keys.issue(teams[team] if team else acme, name=name) for name, team in ACME_KEYS.items()
     ]
     keys.revoke(keys.issue(acme, name="Prototype").key)
-    make_budget(acme, "tokens", "day", 500_000)
+    make_raise(
+        make_budget(acme, "tokens", "day", 500_000),
+        extra=100_000,
+        reason="A week of sales, agreed with Dora",
+        ends_at=timezone.now() + timedelta(days=3),
+    )
     make_budget(acme, "tokens", "month", 9_000_000)
     make_budget(acme, "cost", "month", 25)
     make_budget(acme, "requests", "minute", 300, api_key=issued[0].key, burst=60)

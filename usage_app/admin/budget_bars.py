@@ -2,16 +2,17 @@
 is there again, in the tenant's time zone.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.urls import reverse
 
-from tenants_app.models import Tenant
+from tenants_app.models import BudgetRaise, Tenant
 from usage_app import selectors
 from usage_app.fills import NOTHING, Counters, Fill, Owner
 from usage_app.overview.look import money
@@ -32,7 +33,9 @@ PERIODS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One budget. `level` is ok, near or out; `used_width` and `held_width` are of WIDTH."""
+    """One budget. `level` is ok, near or out; `used_width` and `held_width` are of WIDTH. `raises`
+    are those that stand, in words, each with its page's address; `raise_href` leads to another.
+    """
 
     title: str
     href: str
@@ -45,6 +48,8 @@ class Bar:
     used_width: int
     held_width: int
     resets: str
+    raises: Sequence[tuple[str, str]] = ()
+    raise_href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,23 @@ class Period:
     tokens: int
     cost: str
     held_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the user of a page may see of budgets, and do with them."""
+
+    budgets: bool
+    raises: bool
+    may_raise: bool
+
+    @classmethod
+    def of(cls, user: Any) -> Self:
+        return cls(
+            user.has_perm("tenants_app.view_budget"),
+            user.has_perm("tenants_app.view_budgetraise"),
+            user.has_perm("tenants_app.add_budgetraise"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +95,52 @@ class Bars:
     keys: Sequence[Bar]
 
 
-def read(tenant: Tenant, *, with_budgets: bool) -> Bars:
-    """As of now, by the database's clock. Six queries; the counters alone without budgets."""
+def read(tenant: Tenant, sight: Sight) -> Bars:
+    """As of now, by the database's clock. Seven queries; the counters alone without budgets."""
     now = selectors.clock()
     counters = selectors.counters(tenant, now)
-    fills = selectors.fills(tenant, counters) if with_budgets else []
+    fills = selectors.fills(tenant, counters) if sight.budgets else []
     teams, keys = [], []
-    if with_budgets:
+    if sight.budgets:
         teams = selectors.fullest("team", tenant, now, percent=0, most=TEAMS_SHOWN)
         keys = selectors.fullest("key", tenant, now, percent=NEAR_PERCENT, most=KEYS_SHOWN)
+    shown = {pk for pk, _ in fills} | {pk for _, pk, _ in (*teams, *keys)}
+    standing = _standing(tenant, shown, now) if shown and sight.raises else {}
+
+    def raised(budget_id: int, fill: Fill, owner: Owner | None = None) -> Bar:
+        told, href = standing.get(budget_id, ()), ""
+        if sight.may_raise and fill.limit.period in ("day", "month"):
+            href = f"{reverse('admin:tenants_app_budgetraise_add')}?budget={budget_id}"
+        return replace(bar(fill, counters, owner), raises=told, raise_href=href)
+
     return Bars(
         tenant=tenant,
         now=f"{now.astimezone(ZoneInfo(tenant.timezone)):%H:%M:%S}",
         currency=settings.LEDGER_CURRENCY,
         periods=[_period(title, counters, title_of) for title_of, title in _NOW.items()],
-        bars=[bar(fill, counters) for _, fill in fills],
-        teams=[bar(fill, counters, owner) for owner, _, fill in teams],
-        keys=[bar(fill, counters, owner) for owner, _, fill in keys],
+        bars=[raised(pk, fill) for pk, fill in fills],
+        teams=[raised(pk, fill, owner) for owner, pk, fill in teams],
+        keys=[raised(pk, fill, owner) for owner, pk, fill in keys],
     )
+
+
+def _standing(
+    tenant: Tenant, budgets: Collection[int], now: datetime
+) -> Mapping[int, Sequence[tuple[str, str]]]:
+    """By budget, its raises that are not over. One query."""
+    of_budgets = BudgetRaise.objects.for_tenant(tenant).filter(budget__in=budgets)
+    rows = of_budgets.filter(cancelled_at=None, ends_at__gt=now)
+    told: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for row in rows.select_related("budget").order_by("starts_at", "id"):
+        is_cost = row.budget.metric == "cost"
+        extra = money(row.extra) if is_cost else f"{int(row.extra):,}"
+        until = _moment(row.ends_at, tenant.timezone)
+        verb = "Raised"
+        if row.starts_at > now:
+            verb = f"From {_moment(row.starts_at, tenant.timezone)} raised"
+        href = reverse("admin:tenants_app_budgetraise_change", args=[row.pk])
+        told[row.budget_id].append((f"{verb} by {extra} until {until}: {row.reason}", href))
+    return told
 
 
 _NOW: Final = {"day": "Today", "month": "This month"}
@@ -139,11 +189,16 @@ def _resets(fill: Fill, counters: Counters) -> str:
         return "is free again as requests end"
     if fill.resets_at is None:
         return "is all there"
-    here = fill.resets_at.astimezone(ZoneInfo(counters.timezone))
     wait = fill.resets_at - counters.now
     if fill.limit.period == "minute":
         return f"is full again in {max(round(wait.total_seconds()), 1)} s"
-    return f"resets at {here:%H:%M} on {here:%a} {here.day} {here:%b}, in {in_words(wait)}"
+    return f"resets at {_moment(fill.resets_at, counters.timezone)}, in {in_words(wait)}"
+
+
+def _moment(moment: datetime, zone: str) -> str:
+    """An instant where the tenant is."""
+    here = moment.astimezone(ZoneInfo(zone))
+    return f"{here:%H:%M} on {here:%a} {here.day} {here:%b}"
 
 
 def in_words(wait: timedelta) -> str:

@@ -22,6 +22,7 @@ from tenants_app.admin.sections import Section, list_url
 from tenants_app.models import Tenant
 from usage_app import rollups, selectors
 from usage_app.admin import budget_bars
+from usage_app.admin.budget_bars import Sight
 from usage_app.admin.refusal_words import UNKNOWN, WORDS, Words
 from usage_app.figures import Span
 from usage_app.models import LedgerEntry, RefusalCount
@@ -75,10 +76,10 @@ def budgets(request: HttpRequest, tenant: Tenant) -> Section | None:
     user = request.user
     if not user.has_perm("usage_app.view_usagewindow"):
         return None
-    may_see = user.has_perm("tenants_app.view_budget")
-    data = budget_bars.read(tenant, with_budgets=may_see)
+    sight = Sight.of(user)
+    data = budget_bars.read(tenant, sight)
     all_url = list_url("tenants_app.budget", tenant)
-    more = ("All budgets, of teams and keys too", all_url) if may_see else None
+    more = ("All budgets, of teams and keys too", all_url) if sight.budgets else None
     template = "usage_app/sections/budgets.html"
     return Section("budgets", "Budgets now", template, data, more, is_live=True)
 

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from tenants_app.models import Tenant, Upstream
+from tenants_app.models import ApiKey, Tenant, Upstream
 from tests.admin_site import make_staff, make_world, registered, url_of
 from tests.browser.chromium import LAPTOP, PHONE, Windows, axe
 from usage_app.models import Reservation
@@ -63,9 +63,10 @@ def visit_actions(page: Page) -> Iterator[str]:
     """The pages that do something, before and after their first step."""
     make_world()
     tenant, upstream = Tenant.objects.latest("pk"), Upstream.objects.latest("pk")
-    for name in ("suspend", "try_it", "issue_key", "credit", "history"):
+    for name in ("suspend", "try_it", "issue_key", "issue_keys", "credit", "history"):
         yield _open(page, url_of(Tenant, name, tenant.pk))
     yield _open(page, url_of(Tenant, "import_csv"))
+    yield _open(page, url_of(ApiKey, "rotate", tenant.keys.latest("pk").pk))
     for name, button in (("test_connection", "Test"), ("import_models", "Ask for its models")):
         yield _open(page, url_of(Upstream, name, upstream.pk))
         page.get_by_role("button", name=button).click()

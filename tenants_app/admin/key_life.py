@@ -242,9 +242,10 @@ def _secret_before(key: ApiKey) -> str:
 
 
 def _revoking(chosen: list[ApiKey]) -> list[str]:
-    sentences = ["Requests with it are refused from now on. This cannot be undone."]
+    which = "it" if len(chosen) == 1 else f"these {len(chosen)} keys"
+    sentences = [f"Requests with {which} are refused from now on. This cannot be undone."]
     if any(key.overlaps_until for key in chosen):
-        sentences.append("Both of its secrets stop working: the present one and the one before.")
+        sentences.append("Where a rotation left two secrets working, both of them stop.")
     if any(key.is_playground for key in chosen):
         sentences.append(PLAYGROUND_ENDS)
     return sentences

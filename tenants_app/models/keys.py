@@ -97,8 +97,11 @@ class ApiKey(models.Model):
     @property
     def overlaps_until(self) -> datetime | None:
         """Until when the secret before the present one works; None if it does not."""
-        until, now = self.previous_until, timezone.now()
-        return until if until is not None and until > now and self.is_live(now) else None
+        now = timezone.now()
+        if self.previous_until is None or not self.is_live(now):
+            return None
+        until = min(self.previous_until, self.expires_at or self.previous_until)
+        return until if until > now else None
 
     def is_live(self, now: datetime | None = None) -> bool:
         """Neither revoked nor expired."""

@@ -118,7 +118,9 @@ def test_pages_tell_until_when_and_the_overlap_is_ended_after_a_question() -> No
     assert short in text_of(client.get(url_of(Tenant, "change", acme.pk)))
     # What a second rotation, and revoking, would end is told.
     assert "Rotating again ends that at once" in text_of(client.get(action(key, "rotate")))
-    assert "Both of its secrets stop working" in text_of(client.get(action(key, "revoke")))
+    assert "left two secrets working, both of them stop" in text_of(
+        client.get(action(key, "revoke"))
+    )
 
     ending = action(key, "end_overlap")
     assert until in text_of(client.get(ending))

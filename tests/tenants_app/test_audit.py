@@ -35,8 +35,8 @@ def test_every_configured_table_is_audited() -> None:
 def test_events_hold_no_secret_column() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT table_name FROM information_schema.columns"
-            " WHERE column_name IN ('digest', 'sealed_token', 'sealed_secret')"
+            "SELECT DISTINCT table_name FROM information_schema.columns"
+            " WHERE column_name IN ('digest', 'previous_digest', 'sealed_token', 'sealed_secret')"
             " AND table_name LIKE 'tenants_app_%%'"
             " ORDER BY 1"
         )

@@ -58,6 +58,7 @@ def test_old_secret_is_the_same_key_until_the_overlap_ends() -> None:
     soon = timezone.now() + timedelta(hours=1)
     ApiKey.objects.update(expires_at=soon)
     assert (end_of(old), end_of(new)) == (soon, soon)
+    assert ApiKey.objects.get().overlaps_until == soon
 
 
 def test_old_secret_ends_by_the_clock_also_where_it_is_cached(

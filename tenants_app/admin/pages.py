@@ -101,6 +101,15 @@ class Page(HeldPages, ModelAdmin):
         return reverse(f"admin:{opts.app_label}_{opts.model_name}_{page}", args=args)
 
 
+class Rows(ChangeList):
+    """A page of a list, whose head speaks of results only if something was looked for."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
+
+
 class ConfigurationAdmin(Page):
     """A page of what operators configure."""
 
@@ -110,6 +119,9 @@ class ConfigurationAdmin(Page):
     warn_unsaved_form = True
     show_full_result_count = False
     object_history_template = "tenants_app/history.html"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return Rows
 
     def get_form(
         self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any

@@ -359,6 +359,14 @@ def test_tenants_page_asks_as_often_for_many_keys_as_for_one() -> None:
     assert len(counts[0]) == len(counts[1]), "\n".join(counts[1])
 
 
+def test_head_of_a_list_speaks_of_results_only_when_something_was_looked_for() -> None:
+    make_tenant("acme")
+    make_tenant("globex")
+    client, url = logged_in(superuser=True), url_of(Tenant, "changelist")
+    assert "2 results" not in text_of(client.get(url))
+    assert "1 result (" in text_of(client.get(url, {"q": "acme"}))
+
+
 def test_permissions_on_offer_are_those_of_pages() -> None:
     from gateway_project.pages.staff import grantable
 

@@ -21,9 +21,9 @@ from gateway_project.machinery import heartbeat
 from gateway_project.machinery.models import WorkerHeartbeat
 from gateway_project.tasks import beat_heart
 from tenants_app import staff
-from tenants_app.models import ApiKey, Tenant
+from tenants_app.models import ApiKey, Budget, Tenant
 from tests.admin_site import logged_in, make_books, make_staff, make_world, text_of
-from tests.factories import make_budget, make_key, make_team, make_tenant, make_upstream
+from tests.factories import make_budget, make_key, make_raise, make_team, make_tenant, make_upstream
 from tests.usage_app.entries import (
     charge,
     make_entry,
@@ -150,13 +150,19 @@ def test_budgets_that_are_near_or_over_are_bars_with_the_fullest_first(
         ("acme: Tokens per month", 80, "near"),
     ]
     assert found.others == 0
+    make_raise(Budget.objects.get(tenant=acme, period="month"), extra=100)
+    make_raise(Budget.objects.get(tenant=globex, team=None, api_key=None), extra=40)
+    raised = cards(logged_in(superuser=True))["budgets"].bars
+    assert [bar.title for bar in raised if "month" in bar.title] == [found.bars[1].title]
+    (day,) = [bar for bar in raised if bar.title == "globex: Tokens per day"]
+    assert (day.percent, day.limit, day.level) == (85, "140 (raised from 100)", "near")
     for number in range(12):
         extra = make_key(acme, f"app-{number}").key
         make_budget(acme, "tokens", "day", 10, api_key=extra)
         make_window(acme, api_key=extra, tokens=10)
     found = cards(logged_in(superuser=True))["budgets"]
-    assert (len(found.bars), found.others) == (10, 6)
-    assert "And 6 more" in text_of(logged_in(superuser=True).get(reverse("admin:index")))
+    assert (len(found.bars), found.others) == (10, 5)
+    assert "And 5 more" in text_of(logged_in(superuser=True).get(reverse("admin:index")))
 
 
 def test_upstreams_that_failed_are_told_with_what_they_said() -> None:

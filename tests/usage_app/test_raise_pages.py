@@ -15,6 +15,7 @@ from tests.admin_site import logged_in, make_staff, text_of, url_of
 from tests.factories import make_budget, make_key, make_raise, make_team, make_tenant
 from tests.usage_app.entries import make_window
 from usage_app import selectors
+from usage_app.admin.raise_form import end_of
 from usage_app.periods import day_period, local_day
 
 pytestmark = pytest.mark.django_db
@@ -139,6 +140,25 @@ def test_hour_that_the_clocks_skip_is_told(budget: Budget) -> None:
     assert "ends_at" in found
 
 
+@pytest.mark.parametrize(
+    ("zone", "period", "now", "ends"),
+    [
+        # 25 hours of clocks that are set back, 23 of those that are set forward.
+        ("Europe/Berlin", "day", "2026-10-25T00:30+02:00", "2026-10-26T00:00+01:00"),
+        ("Europe/Berlin", "day", "2026-03-29T00:30+01:00", "2026-03-30T00:00+02:00"),
+        ("Europe/Berlin", "month", "2026-10-01T00:00+02:00", "2026-11-01T00:00+01:00"),
+        # A midnight that is skipped, and a year's end where it is tomorrow already.
+        ("America/Santiago", "day", "2026-09-05T12:00-04:00", "2026-09-06T01:00-03:00"),
+        ("Asia/Tokyo", "month", "2026-12-31T16:00+00:00", "2027-02-01T00:00+09:00"),
+    ],
+)
+def test_end_of_the_window_where_the_tenant_is_is_proposed(
+    zone: str, period: str, now: str, ends: str
+) -> None:
+    budget = Budget(tenant=Tenant(timezone=zone), period=period)
+    assert end_of(budget, datetime.fromisoformat(now)) == datetime.fromisoformat(ends)
+
+
 def test_budgets_that_cannot_be_raised_say_why(budget: Budget) -> None:
     client = logged_in(*OPERATOR, "tenants_app.change_budget")
     minute = make_budget(budget.tenant, "tokens", "minute", 60)
@@ -196,10 +216,15 @@ def test_raises_of_teams_and_keys_are_beside_their_bars(budget: Budget) -> None:
     make_window(acme, team=team, tokens=90)
     make_window(acme, api_key=key, tokens=550)
     make_budget(acme, "requests", "minute", 60)
+    # Without its raise it would be nearly used up.
+    other = make_key(acme, "other").key
+    make_raise(make_budget(acme, "tokens", "day", 100, api_key=other), reason="For the other")
+    make_window(acme, api_key=other, tokens=90)
     response = logged_in(superuser=True).get(url_of(Tenant, "change", acme.pk))
     page = text_of(response)
-    assert "For research" in page
-    assert "For the app" in page
+    assert ": For research</a>" in page
+    assert ": For the app</a>" in page
+    assert "Tokens per day, key other" not in page
     # Of the key 550 of 600 are used, and not of 100; one by the minute has no link.
     assert "of 600 (raised from 100)" in page
     assert page.count(">Raise</a>") == 3

@@ -59,7 +59,7 @@ class RaisesMachine(RuleBasedStateMachine):
         period=st.sampled_from(["day", "month"]),
         extra=st.integers(1, 200),
         begins_ms=st.integers(-50, 50),
-        lasts_ms=st.integers(1, 150),
+        lasts_ms=st.integers(1, 150) | st.just(3_600_000),
     )
     def give(self, period: str, extra: int, begins_ms: int, lasts_ms: int) -> None:
         begins = selectors.clock() + timedelta(milliseconds=begins_ms)

@@ -177,7 +177,14 @@ def _look_at_gateway(file: TenantFile, rows: Rows, kind: str, findings: Findings
     if upstream is None:
         if any(own.name == wanted for own in rows.upstreams):
             findings.problem(path, "is the name of another upstream of this tenant: rename that")
-    elif upstream.kind != kind:
+        return
+    if upstream.sealed_token is not None and upstream.account_id != file.gateway.account_id:
+        text = f"cannot change: the token of the upstream {upstream.name} was given for"
+        findings.problem(
+            file.below("accountId"),
+            f"{text} {upstream.destination}; enter it again there, with the new account",
+        )
+    if upstream.kind != kind:
         findings.warn(path, f"is an upstream of the kind {upstream.kind} here, and stays so")
 
 

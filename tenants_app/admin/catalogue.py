@@ -22,7 +22,7 @@ from tenants_app.admin.pages import (
     display,
 )
 from tenants_app.models import Model, Route, Upstream
-from tenants_app.models.catalogue import ACCOUNT_ID, GATEWAY_ID
+from tenants_app.models.catalogue import ACCOUNT_ID, DESTINATION, GATEWAY_ID
 
 CLOUDFLARE_NEEDS = {
     "form": "Choose which of Cloudflare's APIs is spoken; REST if in doubt.",
@@ -37,8 +37,10 @@ class UpstreamForm(WordedForm):
     token = CharField(
         required=False,
         max_length=4000,
+        label="New token",
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="Write-only. Empty: what is set stays as it is.",
+        help_text="Write-only. Empty: what is set stays as it is, and goes nowhere else: with another"
+        " kind, address, account or gateway it is entered again.",
     )
     remove_token = forms.BooleanField(
         required=False,
@@ -88,7 +90,17 @@ class UpstreamForm(WordedForm):
                 self.add_error(name, "Letters, digits, - and _ only: it becomes part of a URL.")
         if cleaned.get("token") and cleaned.get("remove_token"):
             self.add_error("remove_token", "Either set a token or remove it.")
+        elif not (cleaned.get("token") or cleaned.get("remove_token") or "token" in self.errors):
+            self._keep_token_where_it_belongs(cleaned)
         return cleaned
+
+    def _keep_token_where_it_belongs(self, cleaned: dict[str, Any]) -> None:
+        """Whoever may change an address must not be sent the token that was given for another."""
+        had: Upstream = self.instance
+        goes_elsewhere = any(cleaned.get(name, "") != getattr(had, name) for name in DESTINATION)
+        if had.sealed_token is not None and goes_elsewhere:
+            text = f"The token was given for {had.destination}: enter it again, or remove it."
+            self.add_error("token", text)
 
 
 class RouteForm(WordedForm):

@@ -18,6 +18,8 @@ TIMEOUT_MAX_MS = 24 * 3600 * 1000
 # Both become parts of a URL: no dot, slash or percent sign among them.
 ACCOUNT_ID = r"^[A-Za-z0-9_-]{1,100}$"
 GATEWAY_ID = r"^[A-Za-z0-9_-]{1,64}$"
+# What decides where a token is sent: a trigger refuses to change them under the same token.
+DESTINATION = ("kind", "base_url", "account_id", "gateway_id")
 
 
 def validate_base_url(url: str) -> None:
@@ -110,6 +112,13 @@ class Upstream(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def destination(self) -> str:
+        """Where its token is sent, in words."""
+        ids = (("account", self.account_id), ("gateway", self.gateway_id))
+        named = [f"{noun} {value}" for noun, value in ids if value]
+        return ", ".join([self.base_url or self.get_kind_display(), *named])
 
     def seal_token(self, text: str) -> None:
         """Set the token, or with "" none; the caller saves."""

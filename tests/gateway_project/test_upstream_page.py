@@ -172,6 +172,20 @@ def test_models_of_cloudflare_are_read_page_by_page(loopback: Loopback) -> None:
     assert "only the REST API" in text_of(import_of(logged_in(*OPERATOR), upstream, list="1"))
 
 
+def test_token_of_the_environment_is_not_sent_to_an_operators_address(
+    loopback: Loopback, settings: Any
+) -> None:
+    settings.CLOUDFLARE_API_TOKEN = "token-of-the-deployment"
+    ids = {"account_id": "acc-1", "gateway_id": "default"}
+    client = logged_in(*OPERATOR)
+    for form in Upstream.Form.values:
+        upstream = make_upstream(kind="cloudflare", base_url=loopback.url, form=form, **ids)
+        trial_of(client, upstream, "@cf/author/model")
+        import_of(client, upstream, list="1")
+    assert len(loopback.requests) == 4, "only the REST API has a list"
+    assert "token-of-the-deployment" not in repr(loopback.requests)
+
+
 def test_page_and_list_tell_how_the_upstream_fared() -> None:
     upstream = make_upstream("up")
     for outcome, calls in (("ok", 98), ("broken", 2)):

@@ -263,6 +263,45 @@ def test_upstream_token_is_not_shown_again_by_a_form_with_errors() -> None:
         assert "token" in errors_of(change(client, upstream, token=bad))
 
 
+GATEWAY = {"kind": "cloudflare", "form": "rest", "account_id": "ab12", "gateway_id": "ai_gate"}
+ELSEWHERE = [
+    {"base_url": "https://other.example/v1"},
+    {"base_url": ""},
+    {"kind": "openai", "form": ""},
+    {"account_id": "cd34"},
+    {"gateway_id": "another"},
+]
+
+
+@pytest.mark.parametrize("values", ELSEWHERE, ids=str)
+def test_token_goes_to_no_address_but_the_one_that_it_was_given_for(
+    values: dict[str, str],
+) -> None:
+    client = logged_in("tenants_app.change_upstream", "tenants_app.view_upstream")
+    upstream = make_upstream("one", **GATEWAY, base_url="https://one.example/v1", token=TOKEN)
+    told = (
+        "The token was given for https://one.example/v1, account ab12, gateway ai_gate:"
+        " enter it again, or remove it."
+    )
+    assert errors_of(change(client, upstream, **values)) == {"token": [told]}
+    upstream.refresh_from_db()
+    assert (upstream.base_url, upstream.account_id) == ("https://one.example/v1", "ab12")
+    assert change(client, upstream, **values, token="sk-new").status_code == 302
+    upstream.refresh_from_db()
+    assert upstream.open_token() == "sk-new"
+    assert all(getattr(upstream, name) == value for name, value in values.items())
+
+
+def test_address_changes_once_the_token_is_removed_or_where_none_is() -> None:
+    client = logged_in(superuser=True)
+    upstream = make_upstream(kind="openai", base_url="https://one.example/v1", token=TOKEN)
+    elsewhere = {"base_url": "https://two.example/v1"}
+    assert change(client, upstream, **elsewhere, remove_token="on").status_code == 302
+    upstream.refresh_from_db()
+    assert (upstream.base_url, upstream.sealed_token) == (elsewhere["base_url"], None)
+    assert change(client, upstream, base_url="https://three.example/v1").status_code == 302
+
+
 def test_upstream_address_is_refused_with_a_reason() -> None:
     client = logged_in(superuser=True)
     upstream = make_upstream("one")
@@ -272,9 +311,6 @@ def test_upstream_address_is_refused_with_a_reason() -> None:
     }
     errors = errors_of(change(client, upstream, kind="openai", base_url=""))
     assert errors == {"__all__": ["This kind of upstream needs a base URL."]}
-
-
-GATEWAY = {"kind": "cloudflare", "form": "rest", "account_id": "ab12", "gateway_id": "ai_gate"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
+from tenants_app import sealed
 from tenants_app.models import ApiKey, Budget, Route, Tenant, TenantHost, Upstream
 from tests.factories import make_budget, make_model, make_route, make_tenant, make_upstream
 
@@ -146,6 +147,20 @@ def test_upstream_of_cloudflare_has_a_form_and_ids_that_fit_into_a_url() -> None
 def test_upstream_address_is_judged_at_save(url: str) -> None:
     with pytest.raises(ValidationError, match="base_url"):
         Upstream(name="bad", kind="openai", base_url=url).full_clean()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"base_url": "https://b.example"}, {"kind": "openai"}, {"account_id": "b"}, {"gateway_id": "b"}],
+    ids=str,
+)
+def test_token_stays_with_the_address_that_it_was_given_for(values: dict[str, str]) -> None:
+    rows = Upstream.objects.filter(pk=make_upstream(base_url="https://a.example", token="sk-1").pk)
+    refused("upstream_token_stays_with_its_address", rows.update, **values)
+    rows.update(name="renamed", enabled=False, idle_timeout_ms=1)
+    rows.update(sealed_token=sealed.seal("sk-1", context="sealed anew"), **values)
+    rows.update(sealed_token=None)
+    rows.update(base_url="https://c.example", account_id="c", gateway_id="c")
 
 
 def test_route_is_once_per_model_and_upstream_also_when_shared() -> None:

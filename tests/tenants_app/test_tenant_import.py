@@ -263,6 +263,21 @@ def test_one_problem_keeps_out_the_whole_file(tmp_path: Path) -> None:
     ]
 
 
+def test_account_is_not_changed_under_a_token(tmp_path: Path) -> None:
+    gateway = {"form": "rest", "account_id": "old", "gateway_id": "ai_gateway-1"}
+    own = make_upstream("x", kind="cloudflare", tenant=make_tenant("acme"), **gateway, token="sk-1")
+    assert refused(tmp_path, full_file()) == [
+        "accountId: cannot change: the token of the upstream x was given for Cloudflare AI Gateway,"
+        " account old, gateway ai_gateway-1; enter it again there, with the new account"
+    ]
+    assert not run_import(tmp_path, full_file() | {"accountId": "old"}).failed
+    own.seal_token("")
+    own.save()
+    assert not run_import(tmp_path, full_file()).failed
+    own.refresh_from_db()
+    assert own.account_id == "account-of-acme"
+
+
 def test_what_is_another_tenants_is_told_by_path(tmp_path: Path) -> None:
     globex = make_tenant("globex")
     TenantHost.objects.create(tenant=globex, host="ai.globex.example")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
@@ -115,3 +116,18 @@ def test_keyboard_reaches_what_a_mouse_does(windows: Windows) -> None:
     page.get_by_role("button", name="Menu").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Tenants")).to_be_hidden()
+
+
+def test_rows_are_added_without_a_complaint(windows: Windows) -> None:
+    """`windows` fails on an error of a script."""
+    make_world()
+    Reservation.objects.all().delete()
+    page = windows.open(make_staff(superuser=True))
+    for model in (Tenant, Upstream, User):
+        page.goto(url_of(model, "change", model._default_manager.latest("pk").pk))
+        groups = page.locator(".formset > .form-group")
+        for place in range(page.locator("a.add-row").count()):
+            if (add := page.locator("a.add-row").nth(place)).is_visible():
+                before = groups.count()
+                add.click()
+                expect(groups).to_have_count(before + 1)

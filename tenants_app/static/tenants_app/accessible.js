@@ -124,7 +124,10 @@
     // select2 and inlines draw later; what is mended changes attributes only, so this ends.
     new MutationObserver((changes) => {
       for (const { addedNodes } of changes) {
-        for (const node of addedNodes) if (node.nodeType === Node.ELEMENT_NODE) mend(node);
+        for (const node of addedNodes) {
+          // An added row is drawn twice, and by now the first is gone from the page.
+          if (node.nodeType === Node.ELEMENT_NODE && node.isConnected) mend(node);
+        }
       }
     }).observe(document.body, { childList: true, subtree: true });
   });

@@ -167,6 +167,7 @@ class ChatStream:
         model = self.candidate.model.public_id
         rates = self.turn.quotes[model]
         self.hold.model = model
+        self.hold.model_reason = self.candidate.reason
         self.hold.upstream = self.candidate.route.upstream.name
         self.hold.price_id = rates.price_id if rates else None
         if self.turn.call.stream:

@@ -72,8 +72,8 @@ class RateState:
 class Hold:
     """A durable hold. `output_tokens` is the most that may be asked of the provider.
 
-    `streamed_output_tokens`, `model`, `upstream` and `price_id` are what the heartbeat writes down
-    of an open answer.
+    `streamed_output_tokens`, `model`, `model_reason`, `upstream` and `price_id` are what the
+    heartbeat writes down of an open answer.
     """
 
     request_id: UUID
@@ -90,6 +90,7 @@ class Hold:
     model: str
     upstream: str
     price_id: int | None
+    model_reason: str = ""
     streamed_output_tokens: int | None = None
 
     @property

@@ -247,6 +247,7 @@ class Ledger:
                 "id": hold.request_id,
                 "output": hold.streamed_output_tokens,
                 "model": hold.model,
+                "model_reason": hold.model_reason,
                 "upstream": hold.upstream,
                 "price_id": hold.price_id,
             }

@@ -202,6 +202,7 @@ def _hold(
         model=wish.model,
         upstream=wish.upstream,
         price_id=wish.price_id,
+        model_reason=wish.model_reason,
     )
 
 

@@ -6,6 +6,8 @@ for the client than one array a column. Order of locks, everywhere: windows by i
 id; a hold is only ever deleted by its own process or, skipping locked ones, by the sweep.
 """
 
+from usage_app.swept import BY_HEARTBEAT, IN_FULL, REFUSED, SILENT
+
 LOCK_WINDOWS = """
 SELECT id, period, starts_at, ends_at, requests, tokens, trunc(cost * 10000000000),
     held_requests, held_tokens, trunc(held_cost * 10000000000)
@@ -74,9 +76,13 @@ ENTRY_COLUMNS = """
     cost, usage_source, outcome, error_code, ttft_ms, latency_ms, upstream_reference
 """
 
-# Moves every hold of `input` from held to used and writes its entry. `input` carries what the
-# answer came to; who asked, and in which windows it was admitted, is taken from the hold itself.
-_MOVE_HOLDS = f"""
+
+def _move_holds(reason: str = "''") -> str:
+    """Moves every hold of `input` from held to used and writes its entry, with this `reason`, which
+    may look at the hold as `h`. `input` carries what the answer came to; who asked, and in which
+    windows it was admitted, is taken from the hold itself.
+    """
+    return f"""
 gone AS (
     DELETE FROM usage_app_reservation h USING input i WHERE h.id = i.id RETURNING h.*
 ), deltas AS (
@@ -105,7 +111,7 @@ gone AS (
     INSERT INTO usage_app_ledgerentry ({ENTRY_COLUMNS})
     SELECT h.id, h.created_at, h.local_day, h.tenant_id, h.api_key_id, h.trace_id, h.cost_center,
         h.stream, h.user_hash, h.metadata, h.held_tokens,
-        greatest(i.total_tokens - h.held_tokens, 0), NULL, '', '', clock_timestamp(),
+        greatest(i.total_tokens - h.held_tokens, 0), NULL, {reason}, '', clock_timestamp(),
         i.kind, i.attempts, i.model, i.model_reason, i.upstream, i.price_id,
         i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens,
         i.reasoning_tokens, i.total_tokens, i.cost, i.usage_source, i.outcome, i.error_code,
@@ -115,9 +121,10 @@ gone AS (
 )
 """
 
+
 # Answers with the windows as they are now, and the ids of the entries.
 SETTLE = f"""
-WITH input AS (SELECT * FROM json_to_recordset(%s) AS r(id uuid, {ENTRY_FIELDS})), {_MOVE_HOLDS}
+WITH input AS (SELECT * FROM json_to_recordset(%s) AS r(id uuid, {ENTRY_FIELDS})), {_move_holds()}
 SELECT w.*, NULL::uuid FROM windows w UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, id FROM written
 """
@@ -168,8 +175,10 @@ ON CONFLICT (id) DO UPDATE SET heartbeat_at = clock_timestamp()
 
 CHECKPOINT = """
 UPDATE usage_app_reservation h
-SET streamed_output_tokens = c.output, model = c.model, upstream = c.upstream, price_id = c.price_id
-FROM json_to_recordset(%s) AS c(id uuid, output bigint, model text, upstream text, price_id bigint)
+SET streamed_output_tokens = c.output, model = c.model, model_reason = c.model_reason,
+    upstream = c.upstream, price_id = c.price_id
+FROM json_to_recordset(%s) AS c(
+    id uuid, output bigint, model text, model_reason text, upstream text, price_id bigint)
 WHERE h.id = c.id AND h.id IN (
     SELECT id FROM usage_app_reservation WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED)
 """
@@ -195,8 +204,13 @@ SELECT h.id FROM usage_app_reservation h WHERE h.id = ANY(%(ids)s) AND {_SILENT}
 ORDER BY h.id FOR UPDATE SKIP LOCKED
 """
 
-# A hold that was streaming is charged its estimated input and what was relayed by the last
-# heartbeat; any other is charged in full: the provider may have answered.
+_WHY_SWEPT = f"""
+    CASE WHEN h.process_id IS NULL THEN '{REFUSED}' ELSE '{SILENT}' END || '; '
+    || CASE WHEN h.streamed_output_tokens IS NULL THEN '{IN_FULL}' ELSE '{BY_HEARTBEAT}' END
+"""
+
+# A hold of which a heartbeat had written down that it streams is charged its estimated input and
+# what was relayed by then; any other in full: the provider may have answered.
 EXPIRE = f"""
 WITH input AS (
     SELECT c.*, c.input_tokens + c.output_tokens AS total_tokens,
@@ -216,7 +230,7 @@ WITH input AS (
             '' AS upstream_reference
         FROM usage_app_reservation h WHERE h.id = ANY(%s)
     ) c LEFT JOIN usage_app_price p ON p.id = c.price_id
-), {_MOVE_HOLDS}
+), {_move_holds(_WHY_SWEPT)}
 SELECT count(*) FROM written
 """
 

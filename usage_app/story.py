@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from usage_app import swept
 from usage_app.amounts import money
 
 if TYPE_CHECKING:
@@ -36,14 +37,32 @@ ENDINGS: Final[Mapping[str, tuple[str, str]]] = {
     "ok": ("Answered", "good"),
     "error": ("Failed", "bad"),
     "aborted": ("Broken off", "warn"),
-    "expired": ("Given up", "bad"),
 }
 SOURCES: Final[Mapping[str, str]] = {
     "provider": "as the provider counted",
     "estimated": "by estimate, since the provider reported no usage",
-    "partial": "by what had been relayed when it ended",
-    "expired": "by what the last heartbeat had relayed, since its process died",
+    "partial": "by what the provider had reported when it ended, or else what had been relayed",
 }
+# How the sweep charged a request; see usage_app/ledger_sql.py.
+BY_HEARTBEAT: Final = (
+    "by the estimate of the message and what the last heartbeat had written down as relayed"
+)
+STREAM_IN_FULL: Final = (
+    "in full, as held: no heartbeat had written down yet that it streams, and the provider may have"
+    " answered"
+)
+WHOLE_IN_FULL: Final = (
+    "in full, as held: of an answer in one piece nothing is written down before its end, and the"
+    " provider may have answered"
+)
+SETTLEMENT_REFUSED: Final = (
+    "The database refused its settlement, so the sweep settled it; the log has why, as"
+    " settle_failed."
+)
+FELL_SILENT: Final = (
+    "Its process fell silent, by its death or without a way to the database, and the sweep settled"
+    " it. When it broke off, nobody knows."
+)
 # Besides what is told in words.
 _NOTES: Final = ("cacheStatus", "step", "gatewayModel", "gatewayProvider", "reference")
 
@@ -118,25 +137,41 @@ def _first_word(entry: LedgerEntry) -> Iterator[Step]:
 
 
 def _ended(entry: LedgerEntry) -> Step:
+    if entry.outcome == "expired":
+        return _found(entry)
     title, tone = ENDINGS.get(entry.outcome, (entry.outcome, ""))
     why = f"{entry.error_code}: see the errors' reference." if entry.error_code else ""
     if not why:
         why = {
             "ok": "The client got all of it.",
             "aborted": "The client left, or the server stopped.",
-            "expired": "Its process died, and the sweep settled it.",
         }.get(entry.outcome, "")
     return Step(title, why, f"after {entry.latency_ms:,} ms", tone)
 
 
+def _found(entry: LedgerEntry) -> Step:
+    """The sweep's entry knows no end, only when its hold was found."""
+    why = SETTLEMENT_REFUSED if swept.was_refused(entry) else FELL_SILENT
+    return Step("Given up", why, f"found {_instant(entry.settled_at)}", "bad")
+
+
 def _settled(entry: LedgerEntry) -> Step:
     tokens = f"{entry.input_tokens:,} tokens in and {entry.output_tokens:,} out"
-    how = SOURCES.get(entry.usage_source, entry.usage_source)
+    how = _counted(entry)
     back = entry.held_tokens - entry.total_tokens
     rest = f"{back:,} held tokens were given back" if back >= 0 else f"{-back:,} more than held"
     cost = "no price was known" if entry.cost is None else f"cost {money(entry.cost)}"
     told = f"Charged {tokens}, {how}; {rest}; {cost}."
     return Step("Settled", told, _instant(entry.settled_at))
+
+
+def _counted(entry: LedgerEntry) -> str:
+    """By whose count it was charged."""
+    if entry.usage_source != "expired":
+        return SOURCES.get(entry.usage_source, entry.usage_source)
+    if not swept.is_in_full(entry):
+        return BY_HEARTBEAT
+    return STREAM_IN_FULL if entry.stream else WHOLE_IN_FULL
 
 
 def _later(entry: LedgerEntry) -> Step:

@@ -29,6 +29,7 @@ PURE = (
     "usage_app/prices/files.py",
     "usage_app/pricing.py",
     "usage_app/story.py",
+    "usage_app/swept.py",
     "usage_app/usage_query.py",
     "chat_app/providers/base.py",
     "chat_app/providers/dialect.py",

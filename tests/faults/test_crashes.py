@@ -14,7 +14,8 @@ from tests.faults.books import entries, settled, sweep, wait_for_holds
 from tests.faults.conftest import World
 from tests.faults.crowd import Ending, body, ending
 from tests.live import Server, Servers, eventually
-from usage_app.models import Reservation
+from usage_app import story
+from usage_app.models import LedgerEntry, Reservation
 
 pytestmark = pytest.mark.xdist_group("faults")
 
@@ -48,6 +49,13 @@ def asking(
         wait(futures, 30)
 
 
+def told(entry: LedgerEntry) -> str:
+    """The steps of the story, in which nothing claims to know when the process died."""
+    steps = story.tell(entry)
+    assert not [step for step in steps if step.when.startswith("after")]
+    return " ".join(step.told for step in steps)
+
+
 def streamed_so_far() -> list[int]:
     found = Reservation.objects.exclude(streamed_output_tokens=None)
     return sorted(found.values_list("streamed_output_tokens", flat=True))
@@ -55,25 +63,34 @@ def streamed_so_far() -> list[int]:
 
 def test_killed_process_leaves_holds_that_the_sweep_settles(servers: Servers, acme: World) -> None:
     (server,) = servers.start(heartbeat_seconds=0.2)
+    (slow,) = servers.start(heartbeat_seconds=60)
     make_budget(acme.tenant, "tokens", "day", 100_000)
     with asking(server, acme, [STREAM] * 3 + [WAITING] * 2):
+        with slow.streaming(acme.key, STREAM) as early:
+            texts = early.iter_text()  # Unreferenced, it would hang up.
+            assert next(texts).startswith("data: ")
+            slow.kill()
         assert eventually(lambda: min(streamed_so_far(), default=0) > 2, seconds=20)
         server.kill()
-    left = {hold.id: hold for hold in wait_for_holds(acme.tenant, 5)}
+    left = {hold.id: hold for hold in wait_for_holds(acme.tenant, 6)}
 
-    sweep(5)
+    sweep(6)
 
-    written = settled(acme.tenant, 5)
+    written = settled(acme.tenant, 6)
     assert {(entry.outcome, entry.usage_source) for entry in written} == {("expired", "expired")}
     for entry in written:
         hold = left.pop(entry.id)
         if hold.streamed_output_tokens is None:
             assert entry.input_tokens == hold.held_input_tokens == 13
             assert entry.total_tokens == hold.held_tokens == 13 + 1024
+            assert "in full, as held" in told(entry)
         else:
             assert (entry.input_tokens, entry.held_tokens) == (2, hold.held_tokens)
             assert entry.output_tokens == hold.streamed_output_tokens > 2
+            assert "what the last heartbeat had written down" in told(entry)
     assert len([entry for entry in written if entry.input_tokens == 2]) == 3
+    (unwritten,) = (entry for entry in written if entry.stream and entry.input_tokens == 13)
+    assert "no heartbeat had written down yet that it streams" in told(unwritten)
 
 
 def test_settlement_after_the_sweep_becomes_an_adjustment(servers: Servers, acme: World) -> None:

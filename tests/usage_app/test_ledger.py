@@ -299,7 +299,8 @@ def test_heartbeat_writes_down_how_far_streams_got(acme: Tenant) -> None:
     async def main() -> Any:
         streaming = await ledger.reserve(wish(await caller_of()))
         await ledger.reserve(wish(await caller_of()))
-        streaming.streamed_output_tokens, streaming.model = 7, "fallback"
+        streaming.streamed_output_tokens, streaming.model = 7, "other"
+        streaming.model_reason = "fallback"
         async with pool().connection() as connection:
             first = await connection.execute("SELECT heartbeat_at FROM usage_app_gatewayprocess")
             await ledger.current().close()
@@ -308,9 +309,9 @@ def test_heartbeat_writes_down_how_far_streams_got(acme: Tenant) -> None:
     (began,) = run(main())
 
     rows = Reservation.objects.order_by("streamed_output_tokens")
-    assert [(row.streamed_output_tokens, row.model) for row in rows] == [
-        (7, "fallback"),
-        (None, "demo-echo"),
+    assert [(row.streamed_output_tokens, row.model, row.model_reason) for row in rows] == [
+        (7, "other", "fallback"),
+        (None, "demo-echo", "tenant"),
     ]
     assert GatewayProcess.objects.get().heartbeat_at > began
 

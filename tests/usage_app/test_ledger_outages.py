@@ -153,6 +153,8 @@ def test_settlement_that_the_books_refuse_is_left_to_the_sweep(
     assert Reservation.objects.get().process_id is None
     assert ledger_sync.expire(silence=timedelta()) == 1
     assert windows()["day"] == (3, 42 + 42 + 100, 0, 0)
+    swept = LedgerEntry.objects.get(outcome="expired")
+    assert swept.reason == "the database refused its settlement; charged in full"
 
 
 @pytest.mark.parametrize("tokens", [250, 30])

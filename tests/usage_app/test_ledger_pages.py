@@ -141,12 +141,26 @@ def test_story_tells_hold_attempts_fallback_and_settlement(client: Client) -> No
     )
 
 
+SWEPT = {"outcome": "expired", "usage_source": "expired"}
+FULL = "its process fell silent; charged in full"
+BEATEN = "its process fell silent; charged by its last heartbeat"
+REFUSED = "the database refused its settlement; charged in full"
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
         ({"outcome": "error", "error_code": "ai_error"}, "Failed ai_error: see the errors'"),
         ({"outcome": "aborted", "usage_source": "partial"}, "Broken off The client left"),
-        ({"outcome": "expired", "usage_source": "expired"}, "Given up Its process died"),
+        (SWEPT | {"reason": FULL}, "Given up Its process fell silent"),
+        (SWEPT | {"reason": FULL, "stream": True}, "in full, as held: no heartbeat had written"),
+        (SWEPT | {"reason": FULL}, "in full, as held: of an answer in one piece nothing is"),
+        (SWEPT | {"reason": BEATEN, "stream": True}, "what the last heartbeat had written down"),
+        (SWEPT | {"reason": REFUSED}, "Given up The database refused its settlement"),
+        # From before entries said why.
+        (SWEPT | {"held_tokens": 15}, "in full, as held"),
+        (SWEPT | {"held_tokens": 16}, "what the last heartbeat had written down"),
+        ({"usage_source": "partial", "outcome": "error"}, "by what the provider had reported when"),
         ({"held_tokens": 5}, "10 more than held"),
         ({"cost": None}, "no price was known"),
         ({"attempts": []}, "Model chosen"),
@@ -155,3 +169,12 @@ def test_story_tells_hold_attempts_fallback_and_settlement(client: Client) -> No
 def test_story_of_every_ending(fields: dict[str, Any], told: str) -> None:
     steps = story.tell(make_entry(make_tenant(), **fields))
     assert told in " ".join(f"{step.title} {step.told}" for step in steps)
+
+
+def test_story_of_a_dead_process_says_when_it_was_found_and_claims_no_latency() -> None:
+    found = NOON + timedelta(minutes=4)
+    entry = make_entry(
+        make_tenant(), created_at=NOON, settled_at=found, latency_ms=240_000, reason=FULL, **SWEPT
+    )
+    (given_up,) = (step for step in story.tell(entry) if step.title == "Given up")
+    assert (given_up.when, given_up.tone) == ("found 2026-03-01 12:04:00 UTC", "bad")

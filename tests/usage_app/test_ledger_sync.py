@@ -81,6 +81,7 @@ def test_hold_that_had_not_begun_to_stream_is_charged_in_full(acme: Tenant) -> N
     assert (entry.kind, entry.usage_source, entry.outcome) == ("usage", "expired", "expired")
     assert (entry.input_tokens, entry.output_tokens, entry.total_tokens) == (40, 60, 100)
     assert (entry.overrun_tokens, entry.attempts, entry.ttft_ms) == (0, [], None)
+    assert entry.reason == "its process fell silent; charged in full"
     assert entry.cost == Decimal("0.0001500040")
     assert 3_600_000 <= entry.latency_ms < 3_700_000
     for window in windows:
@@ -93,6 +94,7 @@ def test_hold_that_was_streaming_is_charged_what_was_relayed(acme: Tenant) -> No
     assert ledger_sync.expire(silence=SILENCE) == 1
     entry = LedgerEntry.objects.get()
     assert (entry.input_tokens, entry.output_tokens, entry.cost) == (12, 7, None)
+    assert entry.reason == "its process fell silent; charged by its last heartbeat"
     assert counters(window) == (1, 19, 0, 0, 0, 0)
 
 

@@ -108,17 +108,22 @@ async function read(body) {
   }
 }
 
-const CHARGED = "What had come until then is charged; the ledger has it in a moment.";
+const STOPPED = "Stopped. Charged is what had come until then and, once a model had begun to answer, the message; the ledger has it in a moment.";
+// Whether the server still runs cannot be told from here.
+const LOST = [
+  "If the server lives, it charges what had come until then; the ledger has it in a moment.",
+  "If it died, the ledger has it within a minute: charged by what it had last written down, or, if that was nothing, in full as held. The entry says which.",
+];
 
 function lost(requestId) {
   const entry = requestId && form.dataset.entry.replace(/[0-]{36}/, requestId);
   linkEntry(entry);
   if (leaving.signal.aborted) {
-    part("note").textContent = requestId ? `Stopped. ${CHARGED}` : "Stopped before it began.";
+    part("note").textContent = requestId ? STOPPED : "Stopped before it began.";
   } else if (requestId) {
-    tellProblem("The connection ended before the answer did", [CHARGED]);
+    tellProblem("The connection ended before the answer did", LOST);
   } else {
-    tellProblem("No connection", ["Nothing came back. If it was sent, the ledger has it."]);
+    tellProblem("No connection", ["Nothing came back. If it was admitted, the ledger has it within a minute."]);
   }
 }
 

@@ -13,12 +13,12 @@ from tenants_app.models import Budget, BudgetRaise
 
 def standing(budget: str = "budget") -> str:
     """SQL: `[from, until, extra]` of each raise of the row `budget` that is not cancelled, as JSON.
-    Those of the last day too, under which requests that are still open may have been admitted.
+    Those of the last two days too, under which requests that are still open may have been admitted.
     """
     return f"""
     (SELECT jsonb_agg(jsonb_build_array(starts_at, ends_at, extra::text) ORDER BY starts_at, id)
      FROM tenants_app_budgetraise WHERE budget_id = {budget}.id AND cancelled_at IS NULL
-     AND ends_at > now() - interval '1 day')"""
+     AND ends_at > now() - interval '2 days')"""
 
 
 def limit_at(moment: str, budget: str = "budget") -> str:

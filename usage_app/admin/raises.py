@@ -186,7 +186,7 @@ class BudgetRaiseAdmin(ConfigurationAdmin):
         if not form.is_valid():
             title = f"Cancel the raise by {self.told(given)} of {given.tenant}"
             options = {"sentences": CANCELLING, "confirmed": "yes", "form": form}
-            return confirmation(self, request, title=title, button="Cancel the raise", **options)
+            return confirmation(self, request, title=title, button="End the raise", **options)
         with because(form.cleaned_data["reason"]):
             raises.cancel(given, by=request.user.get_username())
         self.log_change(request, given, "Cancelled.")

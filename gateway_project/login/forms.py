@@ -29,6 +29,7 @@ class LoginForm(AuthenticationForm):
         throttle.forget()
         if wait:
             log.warning("login_throttled", wait_seconds=wait, **told)
+            self.request.login_wait_seconds = wait  # type: ignore[attr-defined]
             raise ValidationError(
                 f"Too many tries. The next one is possible in {in_words(wait)}.", code="throttled"
             )
@@ -40,7 +41,7 @@ class LoginForm(AuthenticationForm):
         throttle.give_back(buckets)
         user = self.get_user()
         log.info("staff_logged_in", user=user.get_username(), by="password")
-        # The middleware of sessions sets the cookie, as only it has the answer.
+        # The middleware of sessions sets the cookie, as only it has the answer; 429 likewise.
         self.request.known_browser = throttle.browser_cookie(user)  # type: ignore[attr-defined]
         return self.cleaned_data
 

@@ -1,6 +1,7 @@
-"""How long a login lasts: a while without a request, and never more than a day's work.
+"""How long a login lasts: a while without a request of somebody's, and never more than a day's work.
 
-Also sets the cookie that makes a browser known to the throttle of logins. Only the admin's side has
+Also gives answers what the throttle of logins has for them: the cookie that makes a browser known,
+and the status of a try too many. Only the admin's side has
 sessions; no path of the API comes through here.
 """
 
@@ -8,7 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import wraps
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from django.conf import settings
@@ -40,7 +43,7 @@ class StaffSessionMiddleware:
             request.session.flush()
         response = self.get_response(request)
         cookie = getattr(request, "known_browser", None)
-        if _is_staff(request.session):
+        if _is_staff(request.session) and not getattr(request, "asked_by_a_page", False):
             _remember(request.session, now(), fresh=cookie is not None)
         if cookie:
             response.set_cookie(
@@ -52,7 +55,21 @@ class StaffSessionMiddleware:
                 httponly=True,
                 samesite="Lax",
             )
+        if wait_seconds := getattr(request, "login_wait_seconds", 0):
+            response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+            response["Retry-After"] = str(wait_seconds)
         return response
+
+
+def asked_by_a_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A view that an open page asks again and again by itself: that prolongs no login."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        request.asked_by_a_page = True  # type: ignore[attr-defined]
+        return view(request, *args, **kwargs)
+
+    return answer
 
 
 def expired(session: SessionBase, at: float) -> str:

@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
 
+from gateway_project.login.sessions import asked_by_a_page
 from gateway_project.pages import playground
 from tenants_app.admin import sections as of_tenant
 from tenants_app.admin.model_section import models
@@ -56,7 +57,7 @@ class TenantPage(TenantAdmin):
         js = ("gateway_project/live.js",)
 
     def get_urls(self) -> list[URLPattern]:
-        live = self.admin_site.admin_view(self.live)
+        live = asked_by_a_page(self.admin_site.admin_view(self.live))
         name = "tenants_app_tenant_live"
         return [path("<int:object_id>/live/", live, name=name), *super().get_urls()]
 

@@ -16,6 +16,9 @@ from django.utils import timezone
 
 from gateway_project.login import sessions
 from gateway_project.tasks import forget_sessions
+from tenants_app.models import Tenant
+from tests.admin_site import url_of
+from tests.factories import make_tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -59,6 +62,35 @@ def test_login_ends_without_requests(alice: User, clock: Clock, client: Client) 
         assert is_in(client)
     clock.at += settings.SESSION_IDLE_SECONDS
     assert not is_in(client)
+    assert not Session.objects.exists()
+
+
+def test_page_that_is_left_open_prolongs_no_login(
+    alice: User, clock: Clock, client: Client
+) -> None:
+    acme = make_tenant()
+    log_in(client)
+    assert client.get(url_of(Tenant, "change", acme.pk)).status_code == 200
+    asks, every = settings.SESSION_IDLE_SECONDS // 60, 60
+    for _ in range(asks - 1):
+        clock.at += every
+        assert client.get(url_of(Tenant, "live", acme.pk)).status_code == 200
+    assert Session.objects.exists()
+    clock.at += every
+    answer = client.get(url_of(Tenant, "live", acme.pk))
+    assert (answer.status_code, answer["Location"].split("?")[0]) == (302, reverse("admin:login"))
+    assert not Session.objects.exists()
+
+
+def test_what_a_page_asks_by_itself_counts_for_nothing_whatever_comes_of_it(
+    alice: User, clock: Clock, client: Client
+) -> None:
+    log_in(client)
+    User.objects.update(is_superuser=False)
+    url = url_of(Tenant, "live", make_tenant().pk)
+    for _ in range(3):
+        clock.at += settings.SESSION_IDLE_SECONDS / 3
+        client.get(url)
     assert not Session.objects.exists()
 
 
@@ -123,6 +155,8 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites(alice: User, client
     log_in(client)
     cookie = client.cookies[settings.SESSION_COOKIE_NAME]
     assert (cookie["httponly"], cookie["samesite"], cookie["domain"]) == (True, "Lax", "")
+    token = client.cookies[settings.CSRF_COOKIE_NAME]
+    assert (token["httponly"], token["samesite"]) == (True, "Lax")
     known = client.cookies["known_browser"]
     assert (known["httponly"], known["samesite"], known["path"]) == (True, "Lax", "/admin/login/")
 

@@ -1,4 +1,4 @@
-"""How long a login lasts: a while without a request of somebody's, and never more than a day's work.
+"""How long a login lasts: a while without somebody's request, and never more than a day's work.
 
 Also gives answers what the throttle of logins has for them: the cookie that makes a browser known,
 and the status of a try too many. Only the admin's side has

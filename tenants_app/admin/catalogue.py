@@ -39,8 +39,8 @@ class UpstreamForm(WordedForm):
         max_length=4000,
         label="New token",
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="Write-only. Empty: what is set stays as it is, and goes nowhere else: with another"
-        " kind, address, account or gateway it is entered again.",
+        help_text="Write-only. Empty: what is set stays as it is, and goes nowhere else: with"
+        " another kind, address, account or gateway it is entered again.",
     )
     remove_token = forms.BooleanField(
         required=False,

@@ -52,8 +52,8 @@ WORDS: Final = {
     " workers-ai; no other kind has one.",
     "upstream_of_cloudflare_names_its_gateway": "A Cloudflare AI Gateway needs its account id and"
     " gateway id, of letters, digits, - and _ only.",
-    "upstream_token_stays_with_its_address": "The token was given for another kind, address, account"
-    " or gateway: enter it again, or remove it.",
+    "upstream_token_stays_with_its_address": "The token was given for another kind, address,"
+    " account or gateway: enter it again, or remove it.",
     "upstream_name_once_per_tenant": "There is an upstream of this name already.",
     "route_once_per_model_upstream_and_tenant": "There is such a route already.",
     "price_is_one_per_model_and_start": "There is a price from that instant on already.",

@@ -23,5 +23,7 @@ class Migration(migrations.Migration):
     dependencies = [("tenants_app", "0015_keys_issued_together")]
 
     operations = [
-        migrations.RunSQL(STAYS, "DROP FUNCTION tollgate_refuse_token_for_another_address() CASCADE")
+        migrations.RunSQL(
+            STAYS, "DROP FUNCTION tollgate_refuse_token_for_another_address() CASCADE"
+        )
     ]

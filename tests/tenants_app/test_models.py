@@ -151,7 +151,12 @@ def test_upstream_address_is_judged_at_save(url: str) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"base_url": "https://b.example"}, {"kind": "openai"}, {"account_id": "b"}, {"gateway_id": "b"}],
+    [
+        {"base_url": "https://b.example"},
+        {"kind": "openai"},
+        {"account_id": "b"},
+        {"gateway_id": "b"},
+    ],
     ids=str,
 )
 def test_token_stays_with_the_address_that_it_was_given_for(values: dict[str, str]) -> None:

@@ -267,8 +267,11 @@ def test_account_is_not_changed_under_a_token(tmp_path: Path) -> None:
     gateway = {"form": "rest", "account_id": "old", "gateway_id": "ai_gateway-1"}
     own = make_upstream("x", kind="cloudflare", tenant=make_tenant("acme"), **gateway, token="sk-1")
     assert refused(tmp_path, full_file()) == [
-        "accountId: cannot change: the token of the upstream x was given for Cloudflare AI Gateway,"
-        " account old, gateway ai_gateway-1; enter it again there, with the new account"
+        (
+            "accountId: cannot change: the token of the upstream x was given for Cloudflare AI"
+            " Gateway, account old, gateway ai_gateway-1; enter it again there, with the new"
+            " account"
+        )
     ]
     assert not run_import(tmp_path, full_file() | {"accountId": "old"}).failed
     own.seal_token("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -25,6 +25,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tollgate")
 
 OURS = "TEST_DATABASE_URL" not in os.environ
+LOG_SHOWN = 8000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed on a server's answer says what the server logged."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Server):
+                report.sections.append(("the server's log", value.log_text()[-LOG_SHOWN:]))
+    return report
 
 
 @pytest.fixture(scope="session")

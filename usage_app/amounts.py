@@ -1,4 +1,6 @@
-"""Amounts and instants as JSON tells them to clients. PURE."""
+"""Amounts and instants as JSON tells them to clients, and amounts as pages tell them to people.
+PURE.
+"""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,6 +17,16 @@ def amount(metric: Metric, value: int) -> int | str:
 def money(cost: Decimal) -> str:
     """An amount of currency without needless zeros, exactly."""
     return f"{cost.normalize():f}"
+
+
+def exact(cost: Decimal | None) -> str:
+    """The same for people, in groups of three digits; None is unpriced, not 0."""
+    return "unpriced" if cost is None else f"{cost.normalize():,f}"
+
+
+def readable(cost: Decimal | None) -> str:
+    """At a glance: in hundredths, and below one unit exactly; None is unpriced, not 0."""
+    return exact(cost) if cost is None or abs(cost) < 1 else f"{cost:,.2f}"
 
 
 def instant(moment: datetime) -> str:

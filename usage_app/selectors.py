@@ -1,5 +1,5 @@
-"""What pages ask of the books, on Django's connection: usage for reports, and what the books have
-frozen.
+"""What pages ask of the books, on Django's connection: usage for reports, how full budgets are, the
+database's clock, and what the books have frozen.
 """
 
 import json

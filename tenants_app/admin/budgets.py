@@ -109,7 +109,7 @@ class TeamBudgetInline(TabularInline):
     form = BudgetRowForm
     formset = OwnersBudgetFormSet
     fk_name = "team"
-    fields = ("metric", "period", "limit", "burst")
+    fields = ("metric", "period", "limit", "burst", "alert_percents")
     extra = 0
     verbose_name_plural = "Budgets of this team"
 

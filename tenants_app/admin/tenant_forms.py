@@ -68,6 +68,7 @@ class TenantForm(WordedForm):
         help_texts = {
             "name": "For people.",
             "slug": "Its name in x-tenant-id, reports and logs: small letters, digits, - and _.",
+            # Shown where the field is read-only.
             "timezone": "Its days and months begin here; frozen since its first request.",
             "cost_center": "Written on every ledger entry from the next request on; reports group"
             " by it.",

@@ -1,4 +1,4 @@
-"""The page of a tenant: its models, budgets, hosts and keys in one form.
+"""The page of a tenant: its settings, models, budgets, alerts and hosts in one form.
 
 What it must not change because the books depend on it is added by gateway_project/pages.
 """
@@ -162,7 +162,8 @@ class TenantAdmin(TenantTable):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
-        may = request.user.has_perms([f"tenants_app.{verb}_budget" for verb in ("add", "change")])
+        verbs = ("add", "change", "delete")
+        may = request.user.has_perms([f"tenants_app.{verb}_budget" for verb in verbs])
         return fields if may else (*fields, *TOKEN_BUDGETS)
 
     def get_actions(self, request: HttpRequest) -> Any:

@@ -132,7 +132,8 @@ def test_bad_names_make_nothing() -> None:
     upstream = make_upstream("up")
     answer = import_of(logged_in(*OPERATOR), upstream, add="1", name=["good", "x" * 201])
     assert not Model.objects.exists()
-    assert ["at most 200 characters" in str(told) for told in get_messages(answer.wsgi_request)]
+    told = [str(message) for message in get_messages(answer.wsgi_request)]
+    assert told == ["Ensure this value has at most 200 characters (it has 201)."]
     none = text_of(import_of(logged_in(*OPERATOR), upstream, add="1"))
     assert "Choose at least one model." in none
 

@@ -66,8 +66,13 @@ def test_saving_a_tenant_unchanged_changes_nothing() -> None:
     assert Change.objects.across("tenants_app.BudgetEvent").count() == events
 
 
-def test_token_budgets_are_shown_and_kept_from_those_who_may_not_change_budgets() -> None:
-    client = logged_in("tenants_app.change_tenant")
+@pytest.mark.parametrize("verbs", [[], ["view", "add", "change"]])
+def test_token_budgets_are_shown_and_kept_from_those_who_may_not_do_all_that_the_fields_do(
+    verbs: list[str],
+) -> None:
+    client = logged_in(
+        "tenants_app.change_tenant", *(f"tenants_app.{verb}_budget" for verb in verbs)
+    )
     acme = make_tenant()
     make_budget(acme, "tokens", "day", 12345)
     page = client.get(url_of(Tenant, "change", acme.pk))

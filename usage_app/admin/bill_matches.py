@@ -14,8 +14,8 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from tenants_app.admin.pages import ReadOnlyAdmin, display
-from usage_app.admin.books import money
 from usage_app.admin.reconciliation import signed
+from usage_app.amounts import exact
 from usage_app.bills import provider_bills
 from usage_app.bills.provider_bills import ClassSums
 from usage_app.models import ProviderBill, ProviderBillLine, ProviderBillMatch
@@ -55,7 +55,7 @@ class ProviderBillLineAdmin(BillFacts):
 
     @display(description="Amount")
     def amount_told(self, line: ProviderBillLine) -> str:
-        return "" if line.amount is None else money(line.amount)
+        return "" if line.amount is None else exact(line.amount)
 
 
 @admin.register(ProviderBillMatch)
@@ -98,11 +98,11 @@ class ProviderBillMatchAdmin(BillFacts):
 
     @display(description="Billed amount")
     def billed_told(self, row: ProviderBillMatch) -> str:
-        return money(row.billed_amount)
+        return exact(row.billed_amount)
 
     @display(description="Cost here")
     def cost_told(self, row: ProviderBillMatch) -> str:
-        return money(None if row.unpriced and not row.cost else row.cost)
+        return exact(None if row.unpriced and not row.cost else row.cost)
 
     @display(description="Request")
     def request_told(self, row: ProviderBillMatch) -> SafeString | str:
@@ -141,7 +141,7 @@ def _row(one: ClassSums, label: str, url: str) -> dict[str, Any]:
         "url": url,
         "counts": (one.lines, one.requests, one.attempts, one.differing),
         "tokens": (sum(tokens), sum(ours), sum(tokens) - sum(ours)),
-        "money": (money(one.billed_amount), money(one.cost), signed(one.difference)),
+        "money": (exact(one.billed_amount), exact(one.cost), signed(one.difference)),
         "unpriced": one.unpriced,
     }
 

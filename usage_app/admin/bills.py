@@ -18,7 +18,8 @@ from tenants_app.models import Upstream
 from usage_app.admin import bill_matches
 from usage_app.admin.bill_forms import BillForm
 from usage_app.admin.bill_matches import PERMISSION, BillFacts
-from usage_app.admin.books import money, pretty
+from usage_app.admin.books import pretty
+from usage_app.amounts import exact
 from usage_app.bills import provider_bills
 from usage_app.bills.files import Layout
 from usage_app.models import ProviderBill
@@ -191,11 +192,11 @@ class ProviderBillAdmin(BillFacts):
 
     @display(description="Amount")
     def amount_told(self, bill: ProviderBill) -> str:
-        return "not told" if bill.amount is None else money(bill.amount)
+        return "not told" if bill.amount is None else exact(bill.amount)
 
     @display(description="Beyond the books")
     def difference_told(self, bill: ProviderBill) -> str:
-        return "not told" if bill.difference is None else money(bill.difference)
+        return "not told" if bill.difference is None else exact(bill.difference)
 
     @display(description="Columns")
     def layout_told(self, bill: ProviderBill) -> SafeString:

@@ -20,12 +20,8 @@ from unfold.contrib.filters.admin import (
 
 from tenants_app.admin.pages import ReadOnlyAdmin, display
 from tenants_app.models import ApiKey
+from usage_app.amounts import exact
 from usage_app.models import GatewayProcess, RateBucket, Reservation, UsageWindow
-
-
-def money(amount: Decimal | None) -> str:
-    """An amount without the zeros at its end; NULL is not 0."""
-    return "unpriced" if amount is None else f"{amount.normalize():,f}"
 
 
 def pretty(value: Any) -> SafeString:
@@ -121,7 +117,7 @@ class ReservationAdmin(ChargeAdmin):
 
     @display(description="Held cost")
     def held_cost_told(self, hold: Reservation) -> str:
-        return money(hold.held_cost)
+        return exact(hold.held_cost)
 
 
 @admin.register(UsageWindow)
@@ -155,11 +151,11 @@ class UsageWindowAdmin(ScopeColumns, ReadOnlyAdmin):
 
     @display(description="Cost")
     def cost_told(self, window: UsageWindow) -> str:
-        return money(window.cost)
+        return exact(window.cost)
 
     @display(description="Held cost")
     def held_cost_told(self, window: UsageWindow) -> str:
-        return money(window.held_cost)
+        return exact(window.held_cost)
 
 
 @admin.register(RateBucket)

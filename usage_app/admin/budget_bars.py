@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from tenants_app.models import BudgetRaise, Tenant
 from usage_app import selectors
+from usage_app.amounts import readable
 from usage_app.fills import NOTHING, Counters, Fill, Owner
-from usage_app.overview.look import money
 from usage_app.overview.nearly_full import NEAR_PERCENT
 from usage_app.pricing import to_decimal
 
@@ -133,7 +133,7 @@ def _standing(
     told: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for row in rows.select_related("budget").order_by("starts_at", "id"):
         is_cost = row.budget.metric == "cost"
-        extra = money(row.extra) if is_cost else f"{int(row.extra):,}"
+        extra = readable(row.extra) if is_cost else f"{int(row.extra):,}"
         until = _moment(row.ends_at, tenant.timezone)
         verb = "Raised"
         if row.starts_at > now:
@@ -180,7 +180,7 @@ def _limit(fill: Fill) -> str:
 
 
 def _amount(fill: Fill, value: int) -> str:
-    return money(to_decimal(value)) if fill.limit.metric == "cost" else f"{value:,}"
+    return readable(to_decimal(value)) if fill.limit.metric == "cost" else f"{value:,}"
 
 
 def _resets(fill: Fill, counters: Counters) -> str:
@@ -212,4 +212,4 @@ def in_words(wait: timedelta) -> str:
 
 def _period(title: str, counters: Counters, period: str) -> Period:
     requests, tokens, cost, _, held_tokens, _ = counters.windows.get((None, period), NOTHING)
-    return Period(title, requests, tokens, money(cost), held_tokens)
+    return Period(title, requests, tokens, readable(cost), held_tokens)

@@ -12,12 +12,13 @@ from django.urls import reverse
 from tenants_app.admin.sections import Section
 from usage_app.admin import budget_bars
 from usage_app.admin.budget_bars import Bar
+from usage_app.amounts import readable
 from usage_app.figures import Span
 from usage_app.models import ProviderBill, Statement
 from usage_app.overview import books as of_books
 from usage_app.overview import month, today, trends
 from usage_app.overview.books import Compared, Holds
-from usage_app.overview.look import Look, money
+from usage_app.overview.look import Look
 from usage_app.overview.month import Month
 from usage_app.overview.nearly_full import Full, nearly_full
 from usage_app.overview.today import Busy, Refused
@@ -43,7 +44,7 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class Trends:
-    """Charts of days, of now, and of hours, as of the roll-ups' moment."""
+    """Charts of days, which are of this moment, and of hours, as of the last roll-up."""
 
     days: Sequence[Chart]
     hours: Sequence[Chart]
@@ -171,7 +172,7 @@ def _days(look: Look, *, leads: bool) -> list[Chart]:
             "Requests", [Point(d.day, d.requests, f"{d.requests:,}", reports[d.day]) for d in days]
         ),
         chart("Tokens", [Point(d.day, d.tokens, f"{d.tokens:,}", reports[d.day]) for d in days]),
-        chart(cost, [Point(d.day, d.cost, money(d.cost), reports[d.day]) for d in days]),
+        chart(cost, [Point(d.day, d.cost, readable(d.cost), reports[d.day]) for d in days]),
     ]
 
 
@@ -247,7 +248,7 @@ def bills(request: HttpRequest, look: Look) -> Section | None:
     if look.within is not None or not request.user.has_perm("usage_app.view_providerbill"):
         return None
     rows = [
-        (bill, "not told" if bill.difference is None else money(bill.difference))
+        (bill, "not told" if bill.difference is None else readable(bill.difference))
         for bill in month.disagreeing(ROWS_SHOWN)
     ]
     data = Bills(rows, settings.LEDGER_CURRENCY)

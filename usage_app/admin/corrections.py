@@ -25,7 +25,7 @@ from unfold.widgets import (
 from tenants_app.models import Tenant
 from tenants_app.tracing import uuid7
 from usage_app import corrections
-from usage_app.amounts import money
+from usage_app.amounts import exact
 from usage_app.corrections import Change, CorrectionRefused, Standing, Why
 from usage_app.models import LedgerEntry
 from usage_app.pricing import COST_PLACES, UsageFigures
@@ -137,7 +137,7 @@ def correct(page: Any, request: HttpRequest, entry: LedgerEntry | None) -> HttpR
         messages.error(request, _why_none(entry))
         return redirect(page.url_of("changelist"))
     form = CorrectionForm(request.POST or None)
-    if is_written(form, lambda: form.write(request, charged)):
+    if write_once(form, lambda: form.write(request, charged)):
         messages.success(request, f"The request {charged.id} was corrected.")
         return redirect(page.url_of("change", charged.pk))
     stands = corrections.standing(charged)
@@ -159,7 +159,7 @@ def credit(page: Any, request: HttpRequest, tenant: Tenant | None) -> HttpRespon
         messages.error(request, "There is no such tenant.")
         return redirect(page.url_of("changelist"))
     form = CreditForm(request.POST or None, initial={"cost_center": tenant.cost_center})
-    if is_written(form, lambda: form.write(request, tenant)):
+    if write_once(form, lambda: form.write(request, tenant)):
         messages.success(request, f"Written to the ledger of {tenant}.")
         return redirect(
             f"{reverse('admin:usage_app_ledgerentry_changelist')}?tenant__id__exact={tenant.pk}"
@@ -189,7 +189,7 @@ def whose(tenant: Tenant) -> list[tuple[str, str]]:
     return [("Tenant", f"{tenant.name} ({tenant.slug})"), ("Currency", settings.LEDGER_CURRENCY)]
 
 
-def is_written(form: forms.Form, write: Callable[[], Any]) -> bool:
+def write_once(form: forms.Form, write: Callable[[], Any]) -> bool:
     """Whether a form was sent and is on the ledger now; a second time it changes nothing."""
     if not form.is_valid():
         return False
@@ -212,7 +212,7 @@ def _facts(stands: Standing) -> list[tuple[str, str]]:
         ("Of these written to a cache", f"{tokens.cache_write:,}"),
         ("Output tokens", f"{tokens.output:,}"),
         ("Of these reasoning", f"{tokens.reasoning:,}"),
-        ("Cost", "unpriced" if stands.cost is None else money(stands.cost)),
+        ("Cost", exact(stands.cost)),
         ("Price", str(stands.price or "none")),
     ]
 

@@ -24,7 +24,8 @@ from tenants_app.admin.keyset import NewestFirst
 from tenants_app.admin.pages import action, display
 from usage_app import story
 from usage_app.admin import corrections
-from usage_app.admin.books import ChargeAdmin, TeamFilter, as_uuid, money, pretty
+from usage_app.admin.books import ChargeAdmin, TeamFilter, as_uuid, pretty
+from usage_app.amounts import exact
 from usage_app.models import LedgerEntry
 from usage_app.reports.query import WITHOUT
 
@@ -209,17 +210,17 @@ class LedgerEntryAdmin(ChargeAdmin):
 
     @display(description="Cost")
     def cost_told(self, entry: LedgerEntry) -> str:
-        return money(entry.cost)
+        return exact(entry.cost)
 
     @display(description="Credit")
     def credit_told(self, entry: LedgerEntry) -> str:
-        return "none" if entry.credit is None else money(entry.credit)
+        return "none" if entry.credit is None else exact(entry.credit)
 
     @display(description="Later entries about it")
     def later_told(self, entry: LedgerEntry) -> SafeString | str:
         rows = [
             (self.url_of("change", one.pk), f"{one.kind} of {one.created_at:%Y-%m-%d}",
-             f"{one.total_tokens:+,} tokens, cost {money(one.cost)}", one.reason)
+             f"{one.total_tokens:+,} tokens, cost {exact(one.cost)}", one.reason)
             for one in _later(entry)
         ]  # fmt: skip
         line = (

@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from tenants_app.admin.pages import ConfigurationAdmin, PlainDecimalField, WordedForm, display
 from usage_app import months, selectors
-from usage_app.admin.books import money
+from usage_app.amounts import exact
 from usage_app.models import Margin, Price
 from usage_app.pricing import PRICE_DECIMALS
 
@@ -100,19 +100,19 @@ class PriceAdmin(ConfigurationAdmin):
 
     @display(description="Input", ordering="input")
     def input_told(self, price: Price) -> str:
-        return money(price.input)
+        return exact(price.input)
 
     @display(description="Cached input", ordering="cached_input")
     def cached_input_told(self, price: Price) -> str:
-        return "as input" if price.cached_input is None else money(price.cached_input)
+        return "as input" if price.cached_input is None else exact(price.cached_input)
 
     @display(description="Cache write", ordering="cache_write")
     def cache_write_told(self, price: Price) -> str:
-        return "as input" if price.cache_write is None else money(price.cache_write)
+        return "as input" if price.cache_write is None else exact(price.cache_write)
 
     @display(description="Output", ordering="output")
     def output_told(self, price: Price) -> str:
-        return money(price.output)
+        return exact(price.output)
 
 
 class MarginForm(WordedForm):

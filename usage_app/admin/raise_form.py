@@ -15,8 +15,8 @@ from tenants_app.admin.reasons import ReasonForm
 from tenants_app.models import LIMIT_MAX, Budget
 from tenants_app.raises import Terms
 from tenants_app.snapshots import COST_PLACES
+from usage_app.amounts import exact
 from usage_app.fills import Fill
-from usage_app.overview.look import money
 from usage_app.periods import day_period, local_day, month_period
 from usage_app.pricing import to_decimal, to_units
 
@@ -126,7 +126,7 @@ def unit_of(budget: Budget) -> str:
 
 def amount_of(budget: Budget, amount: Decimal) -> str:
     """An amount with its unit."""
-    told = money(amount) if budget.metric == "cost" else f"{int(amount):,}"
+    told = exact(amount) if budget.metric == "cost" else f"{int(amount):,}"
     return f"{told} {unit_of(budget)}"
 
 

@@ -136,7 +136,7 @@ class BudgetRaiseAdmin(ConfigurationAdmin):
         seen = ""
         if form.is_valid():
             seen = form.fingerprint
-            if request.POST.get("confirmed") == seen and self._is_given(request, budget, form):
+            if request.POST.get("confirmed") == seen and self._give(request, budget, form):
                 return redirect(self._back(request, budget))
         fill = selectors.fill_of(budget, now)
         return confirmation(
@@ -149,7 +149,8 @@ class BudgetRaiseAdmin(ConfigurationAdmin):
             form=form,
         )
 
-    def _is_given(self, request: HttpRequest, budget: Budget, form: RaiseForm) -> bool:
+    def _give(self, request: HttpRequest, budget: Budget, form: RaiseForm) -> bool:
+        """Give it; False if the database refused, which the form then says."""
         terms, who = form.terms(), request.user.get_username()
         try:
             with because(terms.reason), transaction.atomic():
@@ -188,9 +189,12 @@ class BudgetRaiseAdmin(ConfigurationAdmin):
             options = {"sentences": CANCELLING, "confirmed": "yes", "form": form}
             return confirmation(self, request, title=title, button="End the raise", **options)
         with because(form.cleaned_data["reason"]):
-            raises.cancel(given, by=request.user.get_username())
-        self.log_change(request, given, "Cancelled.")
-        messages.success(request, f"Cancelled: {self.told(given)}, {_whose(given.budget)}.")
+            cancelled = raises.cancel(given, by=request.user.get_username())
+        if cancelled:
+            self.log_change(request, given, "Cancelled.")
+            messages.success(request, f"Cancelled: {self.told(given)}, {_whose(given.budget)}.")
+        else:
+            messages.error(request, "It was over or cancelled a moment before.")
         return redirect(self.url_of("change", given.pk))
 
     def stands(self, given: BudgetRaise) -> bool:

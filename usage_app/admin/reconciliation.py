@@ -15,13 +15,13 @@ from unfold.contrib.filters.admin import (
 )
 
 from tenants_app.admin.pages import ReadOnlyAdmin, display
-from usage_app.admin.books import money
+from usage_app.amounts import exact
 from usage_app.models import Drift, Reconciliation
 
 
 def signed(amount: Decimal) -> str:
     """A difference, with its sign."""
-    return f"{'+' if amount > 0 else ''}{money(amount)}"
+    return f"{'+' if amount > 0 else ''}{exact(amount)}"
 
 
 @admin.register(Reconciliation)
@@ -135,11 +135,11 @@ class DriftAdmin(ReadOnlyAdmin):
 
     @display(description="Expected")
     def expected_told(self, row: Drift) -> str:
-        return money(row.expected)
+        return exact(row.expected)
 
     @display(description="Found")
     def found_told(self, row: Drift) -> str:
-        return money(row.found)
+        return exact(row.found)
 
     @display(description="Size")
     def size_told(self, row: Drift) -> str:

@@ -17,8 +17,8 @@ from unfold.widgets import (
 
 from tenants_app.models import Model, Tenant
 from usage_app import corrections
-from usage_app.admin.corrections import demand, is_written, page_of, whose
-from usage_app.amounts import money
+from usage_app.admin.corrections import demand, page_of, whose, write_once
+from usage_app.amounts import exact
 from usage_app.corrections import CorrectionRefused, Why
 from usage_app.figures import Span
 from usage_app.prices import repricing
@@ -92,7 +92,7 @@ def reprice(page: Any, request: HttpRequest, tenant: Tenant | None) -> HttpRespo
     if form.is_valid():
         scope = form.scope(tenant)
         found = repricing.differences(scope)
-        if "write" in request.POST and is_written(form, lambda: form.write(request, scope, found)):
+        if "write" in request.POST and write_once(form, lambda: form.write(request, scope, found)):
             messages.success(request, f"The requests of {tenant} were re-priced.")
             return redirect(page.url_of("change", tenant.pk))
         context |= {"rows": [_row(one) for one in found], "columns": COLUMNS}
@@ -111,7 +111,7 @@ def fingerprint(found: list[Difference]) -> str:
 
 
 def _row(one: Difference) -> tuple[str, ...]:
-    becomes = STATES.get(one.state) or money(one.after)
-    cost = money(one.before) if one.old_price else "unpriced"
+    becomes = STATES.get(one.state) or exact(one.after)
+    cost = exact(one.before) if one.old_price else "unpriced"
     prices = (str(one.old_price or "no price"), str(one.price or "no price"))
     return (one.model, f"{one.requests:,}", *prices, cost, becomes)

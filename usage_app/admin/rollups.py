@@ -10,7 +10,8 @@ from unfold.contrib.filters.admin import (
 )
 
 from tenants_app.admin.pages import ReadOnlyAdmin, display
-from usage_app.admin.books import ScopeColumns, TeamFilter, money
+from usage_app.admin.books import ScopeColumns, TeamFilter
+from usage_app.amounts import exact
 from usage_app.models import DailyUsage, HourlyUsage, MonthlyUsage, RefusalCount
 
 COLUMNS = (
@@ -38,8 +39,8 @@ class RollupAdmin(ReadOnlyAdmin):
     @display(description="Cost")
     def cost_told(self, row: Any) -> str:
         if row.unpriced_tokens:
-            return f"{money(row.cost)} and unpriced"
-        return money(row.cost)
+            return f"{exact(row.cost)} and unpriced"
+        return exact(row.cost)
 
 
 @admin.register(HourlyUsage)

@@ -24,9 +24,9 @@ from usage_app import rollups, selectors
 from usage_app.admin import budget_bars
 from usage_app.admin.budget_bars import Sight
 from usage_app.admin.refusal_words import UNKNOWN, WORDS, Words
+from usage_app.amounts import readable
 from usage_app.figures import Span
 from usage_app.models import LedgerEntry, RefusalCount
-from usage_app.overview.look import money
 from usage_app.periods import local_day
 from usage_app.reports.chart import Chart, Point, chart
 from usage_app.reports.lines import Line, sum_of
@@ -116,7 +116,7 @@ def entries(request: HttpRequest, tenant: Tenant) -> Section | None:
         EntryRow(
             entry,
             f"{entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            money(entry.cost),
+            readable(entry.cost),
             LABELS[entry.outcome],
         )
         for entry in newest.order_by("-created_at")[:ENTRIES_SHOWN]
@@ -182,7 +182,11 @@ def _figures(line: Line) -> Sequence[tuple[str, str, str]]:
     return [
         ("Requests", f"{f.requests:,}", f"{errors or 'no'} errors"),
         ("Tokens", f"{f.total_tokens:,}", f"{f.input_tokens:,} in, {f.output_tokens:,} out"),
-        (f"Price, {settings.LEDGER_CURRENCY}", money(f.known_price), f"cost {money(f.known_cost)}"),
+        (
+            f"Price, {settings.LEDGER_CURRENCY}",
+            readable(f.known_price),
+            f"cost {readable(f.known_cost)}",
+        ),
         ("95 % answered within", latency or "no answer", f"first token {ttft}" if ttft else ""),
     ]
 
@@ -209,7 +213,7 @@ def _charts(query: ReportQuery, lines: Sequence[Line]) -> Sequence[Chart]:
 
 
 def _told(value: Decimal | int) -> str:
-    return money(value) if isinstance(value, Decimal) else f"{value:,}"
+    return readable(value) if isinstance(value, Decimal) else f"{value:,}"
 
 
 def _report_of(query: ReportQuery, day: date) -> str:

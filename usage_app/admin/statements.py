@@ -23,7 +23,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from tenants_app.admin.pages import ReadOnlyAdmin, ReadOnlyInline, action, display
 from tenants_app.models import Tenant
-from usage_app.amounts import money
+from usage_app.amounts import exact
 from usage_app.models import Statement, StatementDay, StatementLine
 from usage_app.statements import closing
 from usage_app.statements import files as statement_files
@@ -100,15 +100,15 @@ class LineInline(Part):
 
     @display(description="Cost")
     def cost_told(self, line: StatementLine) -> str:
-        return money(line.cost)
+        return exact(line.cost)
 
     @display(description="Credit")
     def credit_told(self, line: StatementLine) -> str:
-        return money(line.credit)
+        return exact(line.credit)
 
     @display(description="Price")
     def price_told(self, line: StatementLine) -> str:
-        return money(line.price)
+        return exact(line.price)
 
     @display(description="Amount")
     def amount_told(self, line: StatementLine) -> str:
@@ -130,7 +130,7 @@ class DayInline(Part):
 
     @display(description="Margin")
     def margin_told(self, day: StatementDay) -> str:
-        return f"{money(day.percent)} %"
+        return f"{exact(day.percent)} %"
 
     @display(description="Digest")
     def digest_told(self, day: StatementDay) -> SafeString:
@@ -138,11 +138,11 @@ class DayInline(Part):
 
     @display(description="Cost")
     def cost_told(self, day: StatementDay) -> str:
-        return money(day.cost)
+        return exact(day.cost)
 
     @display(description="Credit")
     def credit_told(self, day: StatementDay) -> str:
-        return money(day.credit)
+        return exact(day.credit)
 
 
 @admin.register(Statement)
@@ -201,7 +201,7 @@ class StatementAdmin(ReadOnlyAdmin):
 
     @display(description="Exact price")
     def price_told(self, statement: Statement) -> str:
-        return money(statement.price)
+        return exact(statement.price)
 
     @display(description="Known at the closing")
     def known(self, statement: Statement) -> SafeString | str:

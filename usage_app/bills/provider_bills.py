@@ -184,12 +184,6 @@ def total(classes: Iterable[ClassSums]) -> ClassSums:
     return ClassSums("total", **sums_of)
 
 
-def layout_of(kind: str) -> Layout | None:
-    """How the newest bill of this kind of provider was read, if there is one."""
-    newest = ProviderBill.objects.filter(kind=kind).order_by("-id").first()
-    return None if newest is None else Layout(**newest.layout)
-
-
 def state(month: date, *, tenant: Tenant | None = None) -> State:
     """How the books of a calendar month (UTC) stand beside the bills; with a tenant, those of the
     upstreams that it used.

@@ -1,4 +1,4 @@
-"""When somebody looks, and whose figures they see; how figures are told."""
+"""When somebody looks, and whose figures they see; how shares are told."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,13 +28,6 @@ class Look:
             cursor.execute(statement, {"now": self.now, "within": within, **params})
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
-
-
-def money(amount: Decimal | None) -> str:
-    """An amount to read: exact below a unit, in hundredths above. NULL is unpriced, not 0."""
-    if amount is None:
-        return "unpriced"
-    return f"{amount:,.2f}" if abs(amount) >= 1 else f"{amount.normalize():f}"
 
 
 def share(part: int, of: int) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from django.db.models import Q
 
+from usage_app.amounts import readable
 from usage_app.models import ProviderBill
-from usage_app.overview.look import SEEN, Look, money, share
+from usage_app.overview.look import SEEN, Look, share
 from usage_app.statements import closing
 from usage_app.statements.closing import Waiting
 
@@ -29,11 +30,11 @@ class Spent:
 
     @property
     def cost_told(self) -> str:
-        return money(self.cost)
+        return readable(self.cost)
 
     @property
     def credit_told(self) -> str:
-        return money(self.credit)
+        return readable(self.credit)
 
     @property
     def unpriced(self) -> str:

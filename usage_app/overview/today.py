@@ -8,8 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from usage_app.amounts import readable
 from usage_app.histograms import Between, percentile
-from usage_app.overview.look import SEEN, Look, money, share
+from usage_app.overview.look import SEEN, Look, share
 from usage_app.usage_sql import HISTOGRAM_SUMS
 
 BUSIEST: Final = 5
@@ -25,7 +26,7 @@ class Counters:
 
     @property
     def cost_told(self) -> str:
-        return money(self.cost)
+        return readable(self.cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def live(look: Look) -> Live:
     return Live(
         Counters(*sums[:3]),
         Counters(*sums[3:]),
-        [Busy(pk, slug, n, tokens, money(cost)) for pk, slug, n, tokens, cost, *_ in rows if n],
+        [Busy(pk, slug, n, tokens, readable(cost)) for pk, slug, n, tokens, cost, *_ in rows if n],
     )
 
 

@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 
 from tenants_app.models import Tenant
 from usage_app import rollups, selectors
+from usage_app.amounts import readable
 from usage_app.figures import Span
 from usage_app.histograms import Between
 from usage_app.reports.chart import Chart, Point, chart
@@ -124,7 +125,7 @@ def figures(report: Report) -> Sequence[Figure]:
     p50, p95, first50, first95 = report.total.latencies
     refused = "" if now.refusals is None else f"{now.refusals:,}"
     return [
-        Figure("Price", money(f.price), change(f.price, b.price), f"cost {money(f.cost)}"),
+        Figure("Price", readable(f.price), change(f.price, b.price), f"cost {readable(f.cost)}"),
         Figure(
             "Requests",
             f"{f.requests:,}",
@@ -173,7 +174,7 @@ def charts(query: ReportQuery, days: Sequence[Line]) -> Sequence[Chart]:
     span = [first + timedelta(days=number) for number in range(query.span.days)]
     figures = [(day, by_day.get(day, Line()).figures) for day in span]
     return [
-        chart("Price", [Point(d, f.price, money(f.price), _day(query, d)) for d, f in figures]),
+        chart("Price", [Point(d, f.price, readable(f.price), _day(query, d)) for d, f in figures]),
         chart(
             "Tokens",
             [Point(d, f.total_tokens, f"{f.total_tokens:,}", _day(query, d)) for d, f in figures],
@@ -256,13 +257,6 @@ def change(now: Decimal | int, before: Decimal | int) -> str:
     if not before:
         return ""
     return f"{Decimal(now - before) / abs(Decimal(before)) * 100:+,.1f} %"
-
-
-def money(amount: Decimal) -> str:
-    """An amount to read: in hundredths, and exactly below one unit."""
-    if amount and abs(amount) < 1:
-        return f"{amount.normalize():f}"
-    return f"{amount:,.2f}"
 
 
 def told(between: Between | None) -> str:

@@ -131,3 +131,39 @@ def test_rows_are_added_without_a_complaint(windows: Windows) -> None:
                 before = groups.count()
                 add.click()
                 expect(groups).to_have_count(before + 1)
+
+
+# What Tab reached: its name, where it shows that the keyboard is there, and what covers its middle.
+FOCUSED = """
+() => {
+  const element = document.activeElement;
+  if (element === document.body) return null;
+  const { left, top, width, height } = element.getClientRects()[0];
+  const over = document.elementFromPoint(left + width / 2, top + height / 2);
+  // A field of many values is marked as a whole.
+  const whole = element.closest(".select2-container") ?? element;
+  return {
+    name: element.id || element.textContent.trim().slice(0, 40) || element.outerHTML.slice(0, 80),
+    marked: getComputedStyle(whole).outlineStyle !== "none",
+    covered: !element.contains(over) && !over?.contains(element),
+  };
+}
+"""
+
+
+def test_keyboard_sees_where_it_is_on_a_tenants_page(windows: Windows) -> None:
+    tenant = make_world()
+    Reservation.objects.all().delete()
+    page = windows.open(make_staff(superuser=True))
+    page.goto(url_of(Tenant, "change", tenant.pk))
+    # A link for each day: those of the charts are all alike.
+    page.evaluate("document.querySelectorAll('svg a').forEach((a) => { a.tabIndex = -1 })")
+    page.locator("#content").focus()
+    reached = []
+    page.keyboard.press("Tab")
+    while focused := page.evaluate(FOCUSED):
+        reached.append(focused)
+        page.keyboard.press("Tab")
+    names = {focused["name"] for focused in reached}
+    assert names >= {"id_session_memory", "id_allow_list_enabled", "id_cost_center"}
+    assert [focused for focused in reached if focused["covered"] or not focused["marked"]] == []

@@ -60,6 +60,9 @@ class FallbackInline(TabularInline):
     verbose_name = "fallback model"
     verbose_name_plural = "Fallback models, in order"
 
+    class Media:
+        js = ("tenants_app/ordering.js",)
+
 
 class HostInline(TabularInline):
     """Host names by which a trusted edge reaches this tenant."""

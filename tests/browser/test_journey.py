@@ -10,6 +10,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from tenants_app.models import TenantFallback
 from tests.factories import make_model, make_route
 from tests.live import Server
 
@@ -65,11 +66,38 @@ def make_tenant(page: Page) -> None:
     expect(page.get_by_text("was added successfully")).to_be_visible()
 
 
+def order_fallbacks(page: Page) -> None:
+    """Three new rows, moved and removed by keyboard alone."""
+    group = page.locator("#fallbacks-group")
+    for row, model in enumerate(("first", "second", "third")):
+        group.locator("a.add-row").press("Enter")
+        choose(page, f"fallbacks-{row}-model", model)
+    group.get_by_role("button", name="Move up").nth(2).press("Enter")
+    expect(group.get_by_role("status")).to_have_text("third is 2 of 3.")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(group.get_by_role("status")).to_have_text("third is 1 of 3.")
+    page.get_by_role("button", name="Save and continue editing").press("Enter")
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    chain = TenantFallback.objects.order_by("position")
+    assert [str(row.model) for row in chain] == ["third", "first", "second"]
+
+    group.get_by_role("button", name="Move down").nth(0).press("Enter")
+    group.get_by_role("button", name="Remove").nth(0).press("Enter")
+    expect(group.get_by_text("This item will be deleted.").first).to_be_visible()
+    page.get_by_role("button", name="Save and continue editing").press("Enter")
+    expect(group.locator(".form-row")).to_have_count(3)
+    assert [str(row.model) for row in chain.all()] == ["third", "second"]
+
+
 def test_a_tenant_its_key_a_call_and_the_end_of_the_key(page: Page, site: Server) -> None:
     make_route(make_model("demo-echo"))
+    for model in ("first", "second", "third"):
+        make_model(model)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
     log_in(page)
     make_tenant(page)
+    order_fallbacks(page)
 
     page.get_by_role("link", name="Issue key").click()
     page.get_by_label("Name").fill("the app")

@@ -44,13 +44,28 @@
     const notKeys = ":not(button, a[href], input, select, textarea, summary, label, [tabindex])";
     each(root, `[x-on\\:click]${notKeys}`, (element) => {
       if (!element.textContent.trim() || element.querySelector("a, button, input")) return;
-      element.tabIndex = 0;
-      element.setAttribute("role", "button");
-      element.addEventListener("keydown", (event) => {
-        if (event.target !== element || (event.key !== "Enter" && event.key !== " ")) return;
-        event.preventDefault();
-        element.click();
-      });
+      makeButton(element);
+    });
+  }
+
+  function makeButton(element) {
+    element.tabIndex = 0;
+    element.setAttribute("role", "button");
+    element.dataset.pressed = "by keys";
+  }
+
+  // One for all of them: rows are copied and moved, and their own listeners were lost or doubled.
+  document.addEventListener("keydown", (event) => {
+    if (!event.target.matches("[data-pressed]") || (event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault();
+    event.target.click();
+  });
+
+  function makeRemovers(root) {
+    // Of a saved row it is the label of a box that is not shown; of a new one a plain icon.
+    each(root, ".delete-template, label:has(.delete)", (element) => {
+      element.setAttribute("aria-label", "Remove");
+      makeButton(element);
     });
   }
 
@@ -101,6 +116,7 @@
 
   function mend(root) {
     makeButtons(root);
+    makeRemovers(root);
     nameIcons(root);
     nameFields(root);
     nameRegions(root);

@@ -19,7 +19,8 @@ from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter, Te
 
 from tenants_app import staff
 from tenants_app.admin import change_files, history
-from tenants_app.admin.pages import ChangeList, ReadOnlyAdmin, display
+from tenants_app.admin.lists import Facts
+from tenants_app.admin.pages import ReadOnlyAdmin, display
 from tenants_app.admin.scope import visible
 from tenants_app.models import Change, Tenant
 
@@ -77,7 +78,7 @@ class TenantFilter(TextFilter):  # type: ignore[misc]
         return of_tenants(queryset, named.values_list("pk", flat=True))
 
 
-class Newest(ChangeList):
+class Newest(Facts):
     """A page of changes, chosen without their rows and differences, which cost a look back each."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -16,7 +16,8 @@ from django.core.paginator import Page
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from tenants_app.admin.pages import ChangeList, InfinitePaginator
+from tenants_app.admin.lists import Facts
+from tenants_app.admin.pages import InfinitePaginator
 
 AFTER = "after"
 
@@ -27,7 +28,7 @@ class KeysetPaginator(InfinitePaginator):  # type: ignore[misc]
     template_name = "tenants_app/keyset_paging.html"
 
 
-class NewestFirst(ChangeList):
+class NewestFirst(Facts):
     """Rows by (`-created_at`, `id`), as their index has them; `?after=` says where to go on."""
 
     next_url: str | None = None

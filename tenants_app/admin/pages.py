@@ -15,9 +15,13 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from tenants_app.admin import history, reasons
+from tenants_app.admin import history, lists, reasons
 from tenants_app.admin.refusals import REFUSALS, in_words, sentence
 from tenants_app.admin.scope import HeldFields, HeldPages
+
+TOOK_TOO_LONG = (
+    f"It was stopped after {lists.LOOK.seconds} seconds: choose fewer days, or a tenant."
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -199,6 +203,28 @@ class ReadOnlyAdmin(Page):
     actions = None
     show_facets = ShowFacets.NEVER
     sortable_by = ()
+    # What other pages' links ask its list for, besides its filters.
+    linked_lookups: ClassVar[tuple[str, ...]] = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return lists.Facts
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's; a look that takes too long is stopped, and told."""
+        if request.method != "GET":
+            return super().changelist_view(request, extra_context)
+        try:
+            with lists.bounded(lists.LOOK):
+                response = super().changelist_view(request, extra_context)
+                # Its rows are asked for when it is rendered.
+                return response.render() if isinstance(response, TemplateResponse) else response
+        except lists.TooLong:
+            if not request.GET:
+                raise
+        messages.error(request, TOOK_TOO_LONG)
+        return redirect(self.url_of("changelist"))
 
     def changeform_view(
         self,

@@ -76,7 +76,7 @@ def test_bill_is_imported_and_shown_with_what_matching_it_gave(
         assert shown in page
     assert "1 missing here, 0 there" in text_of(finance.get(url_of(ProviderBill, "changelist")))
     for model, query, rows in (
-        (ProviderBillMatch, f"bill={bill.pk}&outcome=missing_here", 1),
+        (ProviderBillMatch, f"bill={bill.pk}&outcome__exact=missing_here", 1),
         (ProviderBillLine, f"bill={bill.pk}", 2),
     ):
         response = finance.get(f"{url_of(model, 'changelist')}?{query}")

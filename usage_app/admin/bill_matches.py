@@ -30,7 +30,9 @@ SHOWN: Final = (
 
 
 class BillFacts(ReadOnlyAdmin):
-    """What everybody sees who may see bills."""
+    """What everybody sees who may see bills, whose pages link here."""
+
+    linked_lookups = ("bill",)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         user = request.user
@@ -48,10 +50,6 @@ class ProviderBillLineAdmin(BillFacts):
     ordering = ("-bill_id", "line")
     readonly_fields = ("amount_told",)
     exclude = ("amount",)
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Also by bill, whose page links here."""
-        return lookup == "bill" or super().lookup_allowed(lookup, value, request)
 
     @display(description="Amount")
     def amount_told(self, line: ProviderBillLine) -> str:
@@ -82,10 +80,6 @@ class ProviderBillMatchAdmin(BillFacts):
     ordering = ("-bill_id", "id")
     readonly_fields = ("request_told", "billed_told", "cost_told")
     exclude = ("request_id", "billed_amount", "cost")
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Also by bill, whose page links here."""
-        return lookup == "bill" or super().lookup_allowed(lookup, value, request)
 
     @display(description="Tokens billed / here")
     def tokens_told(self, row: ProviderBillMatch) -> str:
@@ -122,7 +116,7 @@ def result(bill: ProviderBill) -> dict[str, Any]:
     labels = dict(ProviderBillMatch.Outcome.choices)
     classes = provider_bills.sums(bill)
     rows = [
-        _row(one, labels[one.outcome], f"{matches}?bill={bill.pk}&outcome={one.outcome}")
+        _row(one, labels[one.outcome], f"{matches}?bill={bill.pk}&outcome__exact={one.outcome}")
         for one in classes
     ]
     return {

@@ -18,7 +18,7 @@ from unfold.contrib.filters.admin import (
     RangeDateTimeFilter,
     TextFilter,
 )
-from unfold.utils import parse_date_str
+from unfold.utils import parse_date_str, parse_datetime_str
 
 from tenants_app.admin.keyset import NewestFirst
 from tenants_app.admin.pages import action, display
@@ -29,11 +29,10 @@ from usage_app.amounts import exact
 from usage_app.models import LedgerEntry
 from usage_app.reports.query import WITHOUT
 
-# The ledger's filters that no index serves, and those that bound a search.
+# The ledger's filters that no index serves.
 BY_KEY = frozenset({"api_key__id__exact", "api_key__isnull"})
 BY_TEAM = frozenset({"api_key__team__id__exact", "api_key__team__isnull"})
-BY_NO_INDEX = BY_KEY | BY_TEAM | {"model", "cost_center", "kind"}
-BY_DAYS = frozenset({"local_day_from", "local_day_to", "created_at_from_0", "created_at_to_0", "q"})
+BY_NO_INDEX = BY_KEY | BY_TEAM | {"model", "cost_center", "kind__exact"}
 RECENT = timedelta(days=31)
 # No local day begins more than this before the same day in UTC.
 A_DAY = timedelta(days=1)
@@ -82,7 +81,7 @@ class CostCenterFilter(WholeText):
 
 
 class Entries(NewestFirst):
-    """The ledger's list. What no index finds is looked for in the last month, unless days are
+    """The ledger's list. What no index finds is looked for in the last month, unless a first day is
     chosen: a rare value could be anywhere in it.
     """
 
@@ -90,10 +89,17 @@ class Entries(NewestFirst):
         """Django's, within the month where nothing else bounds it."""
         found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
         asked = {name for name, value in request.GET.items() if value}
-        if not asked & BY_NO_INDEX or asked & BY_DAYS:
+        if not asked & BY_NO_INDEX or self.query.strip() or has_first_day(request):
             return found
-        self.note = f"of the last {RECENT.days} days; choose days to see others"
+        self.note = f"of the last {RECENT.days} days; choose a first day to see others"
         return found.filter(created_at__gte=timezone.now() - RECENT)
+
+
+def has_first_day(request: HttpRequest) -> bool:
+    """Whether a filter bounds the entries from below, by what is a day or an instant indeed."""
+    day, time_of_day = (request.GET.get(f"created_at_from_{part}", "") for part in (0, 1))
+    chosen = parse_date_str(request.GET.get("local_day_from", ""))
+    return bool(chosen or parse_datetime_str(f"{day} {time_of_day}"))
 
 
 @admin.register(LedgerEntry)

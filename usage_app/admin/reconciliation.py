@@ -1,10 +1,8 @@
 """Pages of what comparing the books found, also when it was nothing. They only show."""
 
 from decimal import Decimal
-from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -116,16 +114,11 @@ class DriftAdmin(ReadOnlyAdmin):
         ("book", ChoicesDropdownFilter),
         ("day", RangeDateFilter),
     )
+    linked_lookups = ("reconciliation", "reconciliation__id__exact")
     list_select_related = ("tenant", "team", "api_key", "reconciliation")
     ordering = ("-reconciliation_id", "id")
     readonly_fields = ("expected_told", "found_told", "size_told")
     exclude = ("expected", "found")
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Also by run, which its page links to."""
-        return lookup in ("reconciliation", "reconciliation__id__exact") or super().lookup_allowed(
-            lookup, value, request
-        )
 
     @display(description="Of")
     def scope(self, row: Drift) -> str:

@@ -54,33 +54,27 @@ class Owner:
     id: int
     name: str
 
-    @property
-    def place(self) -> int:
-        """How `Counters` know it."""
-        return -self.id if self.scope == "team" else self.id
-
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """The rows of some scopes, by owner and period or metric: a key's id, a team's id negated, or
-    None, the tenant. A window's are requests, tokens and cost, used and then held.
+    """The rows of a tenant, of one team and of one key, as far as they are needed: windows by scope
+    and period, buckets by scope and metric. A window's are requests, tokens and cost, used and then
+    held.
     """
 
     now: datetime
     timezone: str
-    windows: Mapping[tuple[int | None, str], Sequence[Any]]
-    buckets: Mapping[tuple[int | None, str], Bucket]
+    windows: Mapping[tuple[ScopeName, str], Sequence[Any]]
+    buckets: Mapping[tuple[ScopeName, str], Bucket]
 
 
-def fills_of(
-    scope: ScopeName, owner: int | None, limits: Iterable[Limit], counters: Counters
-) -> Iterator[Fill]:
+def fills_of(scope: ScopeName, limits: Iterable[Limit], counters: Counters) -> Iterator[Fill]:
     """How full each of a scope's budgets is, the shortest period first."""
     for limit in sorted(limits, key=_place):
         if limit.period == "minute":
-            yield _minute(scope, limit, counters.buckets.get((owner, limit.metric)), counters)
+            yield _minute(scope, limit, counters.buckets.get((scope, limit.metric)), counters)
         else:
-            row = counters.windows.get((owner, limit.period), NOTHING)
+            row = counters.windows.get((scope, limit.period), NOTHING)
             yield _window(scope, limit, row, counters)
 
 

@@ -2,7 +2,7 @@
 the pool; it only reads.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 
 from psycopg import OperationalError
@@ -62,13 +62,13 @@ async def _fills(caller: Caller) -> tuple[datetime, list[Fill]]:
     return now, [fill for scope in _scopes(caller) for fill in fills_of(*scope, counters)]
 
 
-def _scopes(caller: Caller) -> Iterator[tuple[ScopeName, int | None, Sequence[Limit]]]:
+def _scopes(caller: Caller) -> Iterator[tuple[ScopeName, Sequence[Limit]]]:
     tenant, key = caller.tenant, caller.key
-    yield "tenant", None, tenant.limits
+    yield "tenant", tenant.limits
     if key is not None and key.team is not None:
-        yield "team", -key.team.id, key.team.limits
+        yield "team", key.team.limits
     if key is not None:
-        yield "key", key.id, key.limits
+        yield "key", key.limits
 
 
 async def is_within_budgets(caller: Caller, since: datetime) -> bool:
@@ -85,20 +85,20 @@ async def is_within_budgets(caller: Caller, since: datetime) -> bool:
 
 
 _WINDOW = """
-SELECT coalesce(api_key_id, -team_id), period, requests, tokens, cost,
+SELECT '{}', period, requests, tokens, cost,
     held_requests, held_tokens, held_cost
 FROM usage_app_usagewindow
 WHERE tenant_id = %(tenant_id)s AND {} AND starts_at <= %(now)s AND ends_at > %(now)s
 """
 _BUCKET = """
-SELECT coalesce(api_key_id, -team_id), metric, id, level_micro, refilled_at
+SELECT '{}', metric, id, level_micro, refilled_at
 FROM usage_app_ratebucket
 WHERE tenant_id = %(tenant_id)s AND {}
 """
-_ROWS_OF = (
-    "api_key_id IS NULL AND team_id IS NULL",
-    "api_key_id IS NULL AND team_id = %(team_id)s",
-    "api_key_id = %(key_id)s AND team_id IS NULL",
-)
-_WINDOWS = " UNION ALL ".join(map(_WINDOW.format, _ROWS_OF))
-_BUCKETS = " UNION ALL ".join(map(_BUCKET.format, _ROWS_OF))
+_ROWS_OF: Mapping[ScopeName, str] = {
+    "tenant": "api_key_id IS NULL AND team_id IS NULL",
+    "team": "api_key_id IS NULL AND team_id = %(team_id)s",
+    "key": "api_key_id = %(key_id)s AND team_id IS NULL",
+}
+_WINDOWS = " UNION ALL ".join(_WINDOW.format(*one) for one in _ROWS_OF.items())
+_BUCKETS = " UNION ALL ".join(_BUCKET.format(*one) for one in _ROWS_OF.items())

@@ -163,8 +163,8 @@ def counters(tenant: Tenant, now: datetime) -> Counters:
     return Counters(
         now=now,
         timezone=tenant.timezone,
-        windows={(None, period): row for period, *row in windows},
-        buckets={(None, metric): Bucket(*row) for metric, *row in levels},
+        windows={("tenant", period): row for period, *row in windows},
+        buckets={("tenant", metric): Bucket(*row) for metric, *row in levels},
     )
 
 
@@ -173,7 +173,7 @@ def fills(tenant: Tenant, counters: Counters) -> list[tuple[int, Fill]]:
     with connection.cursor() as cursor:
         cursor.execute(_LIMITS, [tenant.pk])
         limits = {limit_row(*row): pk for pk, *row in cursor}
-    return [(limits[fill.limit], fill) for fill in fills_of("tenant", None, limits, counters)]
+    return [(limits[fill.limit], fill) for fill in fills_of("tenant", limits, counters)]
 
 
 def fill_of(budget: Budget, now: datetime) -> Fill:
@@ -185,11 +185,11 @@ def fill_of(budget: Budget, now: datetime) -> Fill:
         team=budget.team_id, api_key=budget.api_key_id, period=budget.period
     )
     rows = windows.filter(starts_at__lte=now, ends_at__gt=now)
-    known: Mapping[Any, Any] = {
-        (None, period): row for period, *row in rows.values_list("period", *COUNTED)
-    }
     scope: ScopeName = "team" if budget.team_id else "key" if budget.api_key_id else "tenant"
-    (fill,) = fills_of(scope, None, [limit], Counters(now, budget.tenant.timezone, known, {}))
+    known: Mapping[Any, Any] = {
+        (scope, period): row for period, *row in rows.values_list("period", *COUNTED)
+    }
+    (fill,) = fills_of(scope, [limit], Counters(now, budget.tenant.timezone, known, {}))
     return fill
 
 
@@ -211,10 +211,10 @@ def fullest(
     found = []
     for owner_id, name, budget_id, metric, period, limit, raises, *row in rows:
         owner = Owner(scope, owner_id, name)
-        windows: Mapping[Any, Any] = {(owner.place, period): row}
+        windows: Mapping[Any, Any] = {(scope, period): row}
         counters = Counters(now, tenant.timezone, windows=windows, buckets={})
         limits = [limit_row(metric, period, limit, None, raises)]
-        (fill,) = fills_of(scope, owner.place, limits, counters)
+        (fill,) = fills_of(scope, limits, counters)
         found.append((owner, budget_id, fill))
     return found
 

@@ -19,7 +19,7 @@ def test_budget_that_nobody_used_yet_is_empty() -> None:
     ]
     told = [
         (fill.limit.period, fill.used, fill.held, fill.remaining, fill.resets_at)
-        for fill in fills_of("tenant", None, limits, counters)
+        for fill in fills_of("tenant", limits, counters)
     ]
     assert told == [
         ("concurrent", 0, 0, 5, None),

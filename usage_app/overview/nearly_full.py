@@ -35,10 +35,9 @@ def _full(look: Look, row: Sequence[Any]) -> Full:
     tenant_id, tenant, timezone, scope, owner_id, name, metric, period, *rest = row
     limit, raises, *window = rest
     owner = None if owner_id is None else Owner(scope, owner_id, name)
-    place = owner.place if owner else None
-    counters = Counters(look.now, timezone, windows={(place, period): window}, buckets={})
+    counters = Counters(look.now, timezone, windows={(scope, period): window}, buckets={})
     limits = [limit_row(metric, period, limit, None, raises)]
-    (fill,) = fills_of(scope, place, limits, counters)
+    (fill,) = fills_of(scope, limits, counters)
     return Full(tenant_id, tenant, owner, fill, counters)
 
 

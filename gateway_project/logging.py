@@ -77,11 +77,13 @@ def logging_config(line_format: str, level: str) -> dict[str, Any]:
         "formatters": {
             "line": {"()": "gateway_project.logging.Formatter", "as_json": line_format == "json"}
         },
+        "filters": {"refusals": {"()": "gateway_project.logging.RefusalsAreLines"}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://gateway_project.logging.STREAM",
                 "formatter": "line",
+                "filters": ["refusals"],
             }
         },
         "root": {"handlers": ["stderr"], "level": level.upper()},
@@ -97,6 +99,15 @@ def logging_config(line_format: str, level: str) -> dict[str, Any]:
 
 
 QUIET = ("aiohttp", "asyncio", "celery", "httpx", "httpcore", "kombu", "psycopg.pool")
+
+
+class RefusalsAreLines(logging.Filter):
+    """Django's records of what was refused or not found tell so, without where in the code."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info = record.exc_text = None
+        return True
 
 
 class Formatter(structlog.stdlib.ProcessorFormatter):

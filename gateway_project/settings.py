@@ -178,6 +178,7 @@ USE_I18N = False
 FORMAT_MODULE_PATH = "gateway_project.formats"
 STATIC_URL = "/static/"
 STATIC_ROOT = TOLLGATE_HOME / "static"
+CSRF_FAILURE_VIEW = "gateway_project.error_pages.csrf_failure"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = admin_menu.UNFOLD

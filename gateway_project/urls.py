@@ -17,3 +17,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("chat_app.urls")),
     path("", include("usage_app.urls")),
 ]
+
+# Of the admin's side; the API answers in its own way.
+handler400 = "gateway_project.error_pages.bad_request"
+handler403 = "gateway_project.error_pages.permission_denied"
+handler404 = "gateway_project.error_pages.page_not_found"
+handler500 = "gateway_project.error_pages.server_error"

@@ -135,6 +135,7 @@ INSTALLED_APPS = [
 # The API's paths do not come through here: gateway_project/asgi.py sends them to a lean handler.
 MIDDLEWARE = [
     "gateway_project.headers.SecurityHeadersMiddleware",
+    "gateway_project.garbage.GarbageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "gateway_project.login.sessions.StaffSessionMiddleware",

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
+from tenants_app.admin.choices import PossibleChoices, PossibleLookups
 from tenants_app.admin.pages import ModelAdmin, StackedInline, WordedForm
 from tenants_app.models import StaffScope
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     StaffAdmin = DjangoUserAdmin[User]
 else:
 
-    class StaffAdmin(DjangoUserAdmin, ModelAdmin):
+    class StaffAdmin(DjangoUserAdmin, PossibleChoices, PossibleLookups, ModelAdmin):
         """Django's page of users with unfold's templates."""
 
 
@@ -68,7 +69,7 @@ class ScopeForm(WordedForm):
         }
 
 
-class ScopeInline(StackedInline):
+class ScopeInline(PossibleChoices, StackedInline):
     """The tenants that somebody is held to."""
 
     model = StaffScope
@@ -93,7 +94,7 @@ if TYPE_CHECKING:
     GroupBase = DjangoGroupAdmin
 else:
 
-    class GroupBase(DjangoGroupAdmin, ModelAdmin):
+    class GroupBase(DjangoGroupAdmin, PossibleChoices, PossibleLookups, ModelAdmin):
         """Django's page of groups with unfold's templates."""
 
 

@@ -1,6 +1,7 @@
 """Pages of budgets and of the configuration's versions, and the rows of budgets on other pages."""
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -164,7 +165,7 @@ class BudgetAdmin(BudgetTable):
     @action(description="Raise", icon="trending_up", permissions=["raise"])
     def raise_limit(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """To the form that raises it for a while."""
-        return redirect(f"{reverse('admin:tenants_app_budgetraise_add')}?budget={int(object_id)}")
+        return redirect(f"{reverse('admin:tenants_app_budgetraise_add')}?budget={quote(object_id)}")
 
     @display(description="On")
     def scope(self, budget: Budget) -> str:

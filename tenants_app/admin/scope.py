@@ -4,7 +4,7 @@ whose these are.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import get_fields_from_path
@@ -16,17 +16,9 @@ from unfold.contrib.filters.admin.mixins import AutocompleteMixin
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
 
 from tenants_app import staff
+from tenants_app.admin.choices import PossibleChoices, PossibleLookups
 
 VERBS = ("view", "add", "change", "delete")
-
-if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin as DjangoModelAdmin
-    from django.contrib.admin.options import BaseModelAdmin
-
-    Fields = BaseModelAdmin[Any]
-    Pages = DjangoModelAdmin[Any]
-else:
-    Fields = Pages = object
 
 
 class StaffBackend(ModelBackend):
@@ -77,7 +69,7 @@ def is_open(model: Any) -> bool:
     return getattr(admin.site._registry.get(model), "tenant_path", None) is not None
 
 
-class HeldFields(Fields):
+class HeldFields(PossibleChoices):
     """Fields of a form offer, and take, what the user may see."""
 
     # The lookup that leads from a row to its tenant; None: not for staff held to some tenants.
@@ -100,7 +92,7 @@ class HeldFields(Fields):
         )
 
 
-class HeldPages(HeldFields, Pages):
+class HeldPages(HeldFields, PossibleLookups):
     """A model's pages show and write the rows of the tenants that the user is held to."""
 
     # Permissions besides Django's four that are safe for them: their pages ask for every row here.

@@ -4,6 +4,7 @@ What it must not change because the books depend on it is added by gateway_proje
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -210,7 +211,7 @@ class TenantAdmin(TenantTable):
     @action(description="Issue key", icon="key", permissions=["issue"])
     def issue_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """To the form that issues a key, with this tenant chosen."""
-        return redirect(f"{reverse('admin:tenants_app_apikey_add')}?tenant={int(object_id)}")
+        return redirect(f"{reverse('admin:tenants_app_apikey_add')}?tenant={quote(object_id)}")
 
     @action(description="Suspend", icon="pause", permissions=["change"])
     def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -204,5 +204,7 @@ class Route(models.Model):
         return f"{self.model} → {self.upstream}"
 
     def clean(self) -> None:
-        if self.upstream.tenant_id not in (None, self.tenant_id):
+        # A form without one asks, too.
+        upstream = self.upstream if self.upstream_id else None
+        if upstream and upstream.tenant_id not in (None, self.tenant_id):
             raise ValidationError({"upstream": "This upstream is another tenant's."})

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
+from django.core.exceptions import ValidationError
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminTextInputWidget,
@@ -17,9 +18,10 @@ from tenants_app.models.budgets import sorted_percents
 
 
 class CommaField(SimpleArrayField):
-    """A list in one line, with commas between."""
+    """A list in one line, with commas between; `wrong` says what its items have to be."""
 
     widget = UnfoldAdminTextInputWidget
+    wrong = ""
 
     def prepare_value(self, value: Any) -> Any:
         return ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -27,12 +29,29 @@ class CommaField(SimpleArrayField):
     def to_python(self, value: Any) -> Any:
         text = value.replace(";", ",") if isinstance(value, str) else value
         if isinstance(text, str):
-            text = ",".join(filter(None, map(str.strip, text.split(","))))
+            items = list(filter(None, map(str.strip, text.split(","))))
+            self._refuse([item for item in items if not self._makes_sense(item)])
+            text = ",".join(items)
         return super().to_python(text)
+
+    def _makes_sense(self, item: str) -> bool:
+        try:
+            self.base_field.clean(item)
+        except ValidationError:
+            return False
+        return True
+
+    def _refuse(self, items: list[str]) -> None:
+        if items:
+            raise ValidationError(f"{', '.join(f'“{item}”' for item in items)} {self.wrong}")
 
 
 class PercentsField(CommaField):
     """The percentages of a budget's alerts, each once and in order."""
+
+    wrong = (
+        "is no percent: write whole numbers from 1 to 100 with commas between, such as 50, 80, 100."
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         options: dict[str, Any] = {
@@ -40,16 +59,22 @@ class PercentsField(CommaField):
             "label": "Alerts at %",
             "help_text": "Of a limit per day or month; each is told once per window. Empty: none.",
         }
-        super().__init__(forms.IntegerField(), **(options | kwargs))
+        super().__init__(forms.IntegerField(min_value=1, max_value=100), **(options | kwargs))
 
     def clean(self, value: Any) -> list[int]:
         return sorted_percents(super().clean(value) or [])
 
 
+class EmailsField(CommaField):
+    """Addresses of people."""
+
+    wrong = "is no e-mail address: write each as ops@example.com, with commas between."
+
+
 class AlertTargetsForm(WordedForm):
     """A tenant's alert targets; the signing secret goes in and never comes out."""
 
-    emails = CommaField(
+    emails = EmailsField(
         forms.EmailField(),
         required=False,
         max_length=MOST_EMAILS,

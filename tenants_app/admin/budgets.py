@@ -15,11 +15,11 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget
 from tenants_app.admin.alerts import PercentsField
 from tenants_app.admin.bulk import BudgetTable
 from tenants_app.admin.pages import (
-    InlineFormSet,
     PlainDecimalField,
     ReadOnlyAdmin,
     TabularInline,
     WordedForm,
+    WordedFormSet,
     action,
     display,
 )
@@ -78,7 +78,7 @@ class BudgetRowForm(BudgetForm):
         )
 
 
-class OwnersBudgetFormSet(InlineFormSet):
+class OwnersBudgetFormSet(WordedFormSet):
     """Budgets of a team or a key; their tenant is its tenant."""
 
     def _construct_form(self, i: int, **kwargs: Any) -> Any:

@@ -56,7 +56,6 @@ __all__ = [
     "ChangeList",
     "ConfigurationAdmin",
     "InfinitePaginator",
-    "InlineFormSet",
     "ModelAdmin",
     "ModelForm",
     "PlainDecimalField",
@@ -65,6 +64,7 @@ __all__ = [
     "StackedInline",
     "TabularInline",
     "WordedForm",
+    "WordedFormSet",
     "action",
     "confirmation",
     "display",
@@ -85,6 +85,17 @@ class WordedForm(ModelForm):
     def _update_errors(self, errors: ValidationError) -> None:
         """Django's, in words."""
         super()._update_errors(in_words(errors))  # type: ignore[misc]
+
+
+class WordedFormSet(InlineFormSet):
+    """Rows; two that are alike are told so."""
+
+    def get_unique_error_message(self, unique_check: Sequence[str]) -> str:
+        names = [name.replace("_", " ") for name in unique_check]
+        return f"Two rows have the same {' and '.join(names)}: change or remove one of them."
+
+    def get_form_error(self) -> str:
+        return "Another row says the same: change or remove one of them."
 
 
 class PlainDecimalField(forms.DecimalField):
@@ -259,6 +270,8 @@ class TabularInline(HeldFields, UnfoldTabularInline):
     """Rows on another object's page, which is all that keeps them to a tenant; `tenant_path` opens
     those whose model has no pages of its own.
     """
+
+    formset = WordedFormSet
 
 
 class ReadOnlyInline(TabularInline):

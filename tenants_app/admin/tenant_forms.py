@@ -7,8 +7,8 @@ from zoneinfo import available_timezones
 from django import forms
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelect2Widget
 
-from tenants_app.admin.pages import InlineFormSet, WordedForm
-from tenants_app.models import LIMIT_MAX, Budget, Tenant
+from tenants_app.admin.pages import WordedForm, WordedFormSet
+from tenants_app.models import LIMIT_MAX, Budget, Tenant, TenantHost
 
 # The two plain fields, and the period of each.
 TOKEN_BUDGETS = {"daily_tokens": Budget.Period.DAY, "monthly_tokens": Budget.Period.MONTH}
@@ -135,7 +135,22 @@ def set_token_budget(tenant: Tenant, period: str, limit: int | None) -> None:
         Budget.objects.update_or_create(tenant=tenant, **scope, defaults={"limit": limit})
 
 
-class FallbackFormSet(InlineFormSet):
+class HostForm(WordedForm):
+    """A host of a tenant."""
+
+    class Meta:
+        model = TenantHost
+        fields = ("host",)
+        error_messages = {
+            "host": {
+                "invalid": "A host is a name such as chat.example.com, in small letters, without"
+                " https://, port or path.",
+                "unique": "A tenant has this host already: a host leads to one tenant only.",
+            }
+        }
+
+
+class FallbackFormSet(WordedFormSet):
     """The fallback chain; whatever numbers the form sends, they become 1, 2, 3."""
 
     def clean(self) -> None:
@@ -149,4 +164,16 @@ class FallbackFormSet(InlineFormSet):
             form.cleaned_data["position"] = form.instance.position = place
             if form.initial.get("position") != place and "position" not in form.changed_data:
                 form.changed_data.append("position")
+        self._refuse_repeated(kept)
         super().clean()
+
+    def _refuse_repeated(self, kept: list[Any]) -> None:
+        above = set()
+        for form in kept:
+            model = form.cleaned_data.get("model")
+            if model in above:
+                form.add_error(
+                    "model",
+                    f"“{model}” is a fallback above already: choose another, or remove this row.",
+                )
+            above.add(model)

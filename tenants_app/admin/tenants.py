@@ -31,6 +31,7 @@ from tenants_app.admin.reasons import ReasonForm, because
 from tenants_app.admin.tenant_forms import (
     TOKEN_BUDGETS,
     FallbackFormSet,
+    HostForm,
     TenantForm,
     set_token_budget,
     token_budgets,
@@ -43,6 +44,10 @@ SUSPENDING = (
         " that are open go on to their end."
     ),
     "Keys, budgets and books stay as they are, and it can be resumed at any time.",
+)
+DEFAULT_FALLS_BACK = (
+    "“{model}” is the default model and one of its fallbacks: there it serves only requests that"
+    " name another model. Where it has failed itself, it is not asked again."
 )
 RESUMING = ("From the next request on, its requests are answered again, within its budgets.",)
 
@@ -70,6 +75,7 @@ class HostInline(TabularInline):
 
     tenant_path = "tenant"
     model = TenantHost
+    form = HostForm
     extra = 0
     verbose_name = "host"
     verbose_name_plural = "Hosts"
@@ -187,6 +193,9 @@ class TenantAdmin(TenantTable):
         for name, period in TOKEN_BUDGETS.items():
             if name in form.changed_data:
                 set_token_budget(form.instance, period, form.cleaned_data[name])
+        model = form.instance.default_model
+        if model and form.instance.fallbacks.filter(model=model).exists():
+            messages.warning(request, DEFAULT_FALLS_BACK.format(model=model))
 
     @display(description="State", label={"active": "success", "suspended": "danger"})
     def state(self, tenant: Tenant) -> str:

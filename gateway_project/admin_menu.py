@@ -76,7 +76,10 @@ UNFOLD: dict[str, Any] = {
         lambda _request: static("tenants_app/admin.css"),
         lambda _request: static("tenants_app/accessible.css"),
     ],
-    "SCRIPTS": [lambda _request: static("tenants_app/accessible.js")],
+    "SCRIPTS": [
+        lambda _request: static("tenants_app/accessible.js"),
+        lambda _request: static("tenants_app/errors.js"),
+    ],
     "SIDEBAR": {
         "show_search": True,
         "navigation": "gateway_project.admin_menu.sidebar",

@@ -18,7 +18,7 @@ from tenants_app.models.budgets import sorted_percents
 
 
 class CommaField(SimpleArrayField):
-    """A list in one line, with commas between; `wrong` says what its items have to be."""
+    """A list in one line, with commas between; `wrong` says which of its `items` make no sense."""
 
     widget = UnfoldAdminTextInputWidget
     wrong = ""
@@ -43,14 +43,16 @@ class CommaField(SimpleArrayField):
 
     def _refuse(self, items: list[str]) -> None:
         if items:
-            raise ValidationError(f"{', '.join(f'“{item}”' for item in items)} {self.wrong}")
+            named = ", ".join(f"“{item}”" for item in items)
+            raise ValidationError(self.wrong.format(items=named))
 
 
 class PercentsField(CommaField):
     """The percentages of a budget's alerts, each once and in order."""
 
     wrong = (
-        "is no percent: write whole numbers from 1 to 100 with commas between, such as 50, 80, 100."
+        "Not a percent: {items}. Write whole numbers from 1 to 100 with commas between, such as"
+        " 50, 80, 100."
     )
 
     def __init__(self, **kwargs: Any) -> None:
@@ -68,7 +70,7 @@ class PercentsField(CommaField):
 class EmailsField(CommaField):
     """Addresses of people."""
 
-    wrong = "is no e-mail address: write each as ops@example.com, with commas between."
+    wrong = "Not an address: {items}. Write each as ops@example.com, with commas between."
 
 
 class AlertTargetsForm(WordedForm):

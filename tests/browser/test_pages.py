@@ -167,3 +167,21 @@ def test_keyboard_sees_where_it_is_on_a_tenants_page(windows: Windows) -> None:
     names = {focused["name"] for focused in reached}
     assert names >= {"id_session_memory", "id_allow_list_enabled", "id_cost_center"}
     assert [focused for focused in reached if focused["covered"] or not focused["marked"]] == []
+
+
+def test_what_is_wrong_with_a_form_leads_to_its_fields(windows: Windows) -> None:
+    page = windows.open(make_staff(superuser=True))
+    page.goto(url_of(Tenant, "add"))
+    page.get_by_label("Slug").fill("ACME")
+    page.locator("#hosts-group a.add-row").click()
+    page.locator("#id_hosts-0-host").fill("https://acme.example")
+    page.locator("#fallbacks-group a.add-row").click()
+    page.get_by_role("button", name="Save and continue editing").click()
+    summary = page.get_by_role("alert")
+    expect(summary).to_be_focused()
+    expect(summary.get_by_role("listitem")).to_contain_text(
+        ["Slug: Use small letters", "Name: This field", "Hosts, row 1, Host: A host is"]
+    )
+    for name, field in (("Slug", "slug"), ("Name", "name"), ("Host", "hosts-0-host")):
+        summary.get_by_role("link", name=f"{name}:").press("Enter")
+        expect(page.locator(f"#id_{field}")).to_be_focused()

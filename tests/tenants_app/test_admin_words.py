@@ -34,10 +34,11 @@ def errors_of(answer: Any) -> list[str]:
 @pytest.mark.parametrize("host", ["https://acme.example", "acme.example:443", "a b"])
 def test_host_that_is_none_is_told_how_one_is_written(host: str) -> None:
     answer = save(make_tenant(), hosts__TOTAL_FORMS=1, hosts__0__host=host)
-    assert errors_of(answer) == [
+    (error,) = errors_of(answer)
+    assert error == (
         "A host is a name such as chat.example.com, in small letters, without https://, port or"
         " path."
-    ]
+    )
 
 
 def test_host_of_another_tenant_is_told_to_be_taken() -> None:
@@ -52,16 +53,17 @@ def test_percent_that_is_none_is_named(percents: str) -> None:
     fields = {f"budgets__0__{name}": value for name, value in row.items()}
     answer = save(make_tenant(), budgets__TOTAL_FORMS=1, **fields)
     wrong = percents.removeprefix("80, ")
-    assert errors_of(answer) == [
-        f"“{wrong}” is no percent: write whole numbers from 1 to 100 with commas between, such as"
+    (error,) = errors_of(answer)
+    assert error == (
+        f"Not a percent: “{wrong}”. Write whole numbers from 1 to 100 with commas between, such as"
         " 50, 80, 100."
-    ]
+    )
 
 
 def test_addresses_that_are_none_are_named() -> None:
     answer = save(make_tenant(), alert_targets__0__emails="ops@acme.example, nobody, x@")
     assert errors_of(answer) == [
-        "“nobody”, “x@” is no e-mail address: write each as ops@example.com, with commas between."
+        "Not an address: “nobody”, “x@”. Write each as ops@example.com, with commas between."
     ]
 
 

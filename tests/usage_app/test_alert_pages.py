@@ -57,7 +57,7 @@ def test_addresses_are_set_on_the_tenants_page_and_the_secret_never_comes_out(
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"emails": "nobody"}, "“nobody” is no e-mail address"),
+        ({"emails": "nobody"}, "Not an address: “nobody”."),
         ({"secret": "whsec_short"}, "24 to 64 random bytes"),
         ({"webhook_url": "http://169.254.169.254/x", "secret": SIGNING_SECRET}, "is not public"),
     ],

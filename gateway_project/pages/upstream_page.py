@@ -85,7 +85,7 @@ class UpstreamPage(UpstreamAdmin):
         fared: Health = upstream.health
         if not fared.outcomes:
             return "no calls"
-        failed = f", {fared.failure_percent} % failed" if fared.failures else ""
+        failed = f", {fared.failed_percent} failed" if fared.failures else ""
         return f"{fared.calls:,} call{'' if fared.calls == 1 else 's'}{failed}"
 
     @display(

@@ -1,7 +1,7 @@
 """How upstreams fared: counted by every process, written down together, forgotten in time."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -41,13 +41,13 @@ def test_processes_add_up_and_the_last_failure_is_told() -> None:
     run(one_process())
     found = health(upstream)
     assert [(one.name, one.calls, one.latency_ms) for one in found.outcomes] == [
-        ("ok", 4, 15),
         ("broken", 2, 10),
-        ("circuit_open", 2, 0),
         ("cut_off", 2, 10),
+        ("ok", 2, 15),
     ]
     # What was cut off had been counted as ok; what was not asked is no call.
-    assert (found.calls, found.failures, found.failure_percent) == (6, 4, 67)
+    assert (found.calls, found.failures, found.failed_percent) == (6, 4, "67 %")
+    assert found.not_asked == 2
     assert [(row.message, row.status) for row in selectors.recent_failures(9)] == [
         ("it fell over", 500),
         ("gone", 200),
@@ -93,3 +93,18 @@ def test_old_minutes_are_not_counted_and_later_forgotten() -> None:
     assert health(upstream).calls == 1
     tasks.forget_upstream_minutes()
     assert UpstreamMinute.objects.filter(upstream=upstream).count() == 2
+
+
+@pytest.mark.parametrize(
+    ("ok", "failed", "told"),
+    [
+        (16, 8, "33 %"), (1, 1, "50 %"), (199, 1, "1 %"), (201, 1, "under 1 %"), (0, 3, "100 %"),
+        (1, 999, "over 99 %"), (5, 0, "0 %"), (0, 0, "0 %"),
+    ],
+)  # fmt: skip
+def test_share_of_failures_is_rounded_to_the_nearest_and_never_to_none_or_all(
+    ok: int, failed: int, told: str
+) -> None:
+    now = datetime.now(UTC)
+    outcomes = (selectors.Outcome("ok", ok, 1, now), selectors.Outcome("broken", failed, 1, now))
+    assert selectors.Health(outcomes).failed_percent == told

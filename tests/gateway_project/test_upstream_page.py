@@ -189,16 +189,17 @@ def test_token_of_the_environment_is_not_sent_to_an_operators_address(
 
 def test_page_and_list_tell_how_the_upstream_fared() -> None:
     upstream = make_upstream("up")
-    for outcome, calls in (("ok", 98), ("broken", 2)):
+    for outcome, calls in (("ok", 98), ("broken", 1), ("cut_off", 1), ("circuit_open", 7)):
         UpstreamMinute.objects.create(
             upstream=upstream, minute=timezone.now(), outcome=outcome, calls=calls,
             latency_ms=calls * 40, status=500, message=f"why {outcome}",
         )  # fmt: skip
     client = logged_in("tenants_app.view_upstream")
     page = " ".join(text_of(client.get(url_of(Upstream, "change", upstream.pk))).split())
-    assert "100 calls, 2 failed (2 %)." in page
+    assert "99 calls, 2 failed (2 %). 7 more were not made: its circuit was open." in page
+    assert '<td>ok</td><td class="number">97</td>' in page
     assert "why broken" in page
-    assert "100 calls, 2 % failed" in text_of(client.get(url_of(Upstream, "changelist")))
+    assert "99 calls, 2 % failed" in text_of(client.get(url_of(Upstream, "changelist")))
 
 
 def test_who_may_only_look_neither_tests_nor_imports(loopback: Loopback) -> None:

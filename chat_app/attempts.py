@@ -22,6 +22,7 @@ class Attempt:
     latency_ms: int = 0  # until the answer began, or the failure was known
     reference: str | None = None
     maybe_billed: bool = False
+    began_ms: int = field(default=0, compare=False)  # since the first of the call; not kept
     notes: Mapping[str, str] = field(default_factory=dict)  # what an intermediary told besides
 
     def as_json(self) -> dict[str, Any]:

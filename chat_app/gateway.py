@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import random
 from weakref import WeakKeyDictionary
 
@@ -85,6 +85,7 @@ class _Opening:
     attempts: list[Attempt]
     deadline: float
     clock: Callable[[], float]
+    began: float
 
     @property
     def left_seconds(self) -> float:
@@ -127,7 +128,9 @@ class GatewayClient:
         """
         clock = asyncio.get_running_loop().time
         tried = [] if attempts is None else attempts
-        opening = _Opening(tenant_id, call_for, tried, clock() + self._limits.total_seconds, clock)
+        now = clock()
+        deadline = now + self._limits.total_seconds
+        opening = _Opening(tenant_id, call_for, tried, deadline, clock, now)
         failure: ProviderError = UpstreamUnreachable("there is no candidate")
         last: Candidate | None = None
         for place, named in enumerate(candidates):
@@ -145,8 +148,9 @@ class GatewayClient:
 
     def note_break(self, opened: Opened, failure: ProviderError) -> None:
         """Record that an answer broke off after it had begun: its attempt was not ok after all."""
-        latency_ms = opened.attempts[-1].latency_ms
-        opened.attempts[-1] = attempt = Attempt.failed(opened.candidate, failure, latency_ms)
+        last = opened.attempts[-1]
+        attempt = Attempt.failed(opened.candidate, failure, last.latency_ms)
+        opened.attempts[-1] = replace(attempt, began_ms=last.began_ms)
         self._minutes.note_cut(opened.candidate.route.upstream.id, attempt, failure.excerpt)
         _log(attempt, failure)
 
@@ -202,7 +206,8 @@ class GatewayClient:
         self, opening: _Opening, candidate: Candidate, attempt: Attempt, message: str = ""
     ) -> None:
         """Record an attempt: for the entry of the request, and for those who watch upstreams."""
-        opening.attempts.append(attempt)
+        began_ms = opening.since_ms(opening.began) - attempt.latency_ms
+        opening.attempts.append(replace(attempt, began_ms=began_ms))
         self._minutes.note(candidate.route.upstream.id, attempt, message)
 
     def _provider(self, candidate: Candidate) -> Provider:

@@ -5,7 +5,7 @@ Only `directory` calls it. A missing version row counts as version 0.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ from tenants_app.database import Connection
 from tenants_app.raises import standing
 from tenants_app.sealed import Sealed
 from tenants_app.snapshots import (
+    OWN_ROUTE,
+    SHARED_ROUTE,
     Caller,
     KeySnapshot,
     Limit,
@@ -225,7 +227,7 @@ def _catalogue(
 ) -> Catalogue:
     usable = {row["id"]: _upstream(row) for row in upstreams}
     defaults = [usable[row["id"]] for row in upstreams if row["is_default"]]
-    by_model = _routes(routes, usable)
+    by_model = _routes(routes, usable, SHARED_ROUTE)
     records = tuple(models)
     snapshots, closed = _models(records, by_model)
     return Catalogue(
@@ -247,7 +249,9 @@ def _tenant(
     usable = {**shared.upstreams, **{own["id"]: _upstream(own) for own in upstreams}}
     models, closed = shared.models, shared.closed
     if routes:
-        models, closed = _models(shared.records, {**shared.routes, **_routes(routes, usable)})
+        models, closed = _models(
+            shared.records, {**shared.routes, **_routes(routes, usable, OWN_ROUTE)}
+        )
     default_upstream = shared.default_upstream
     if row["default_upstream_id"] is not None:
         default_upstream = usable.get(row["default_upstream_id"])
@@ -260,6 +264,7 @@ def _tenant(
         "models": models,
         "closed_models": closed,
         "default_upstream": default_upstream,
+        "has_own_default": row["default_upstream_id"] is not None,
         "host_owners": shared.host_owners,
     }
     plain = {name: row[name] for name in row if name != "default_upstream_id"}
@@ -275,14 +280,14 @@ def _upstream(row: Record) -> UpstreamSnapshot | None:
 
 
 def _routes(
-    rows: list[Record], upstreams: Mapping[int, UpstreamSnapshot | None]
+    rows: list[Record], upstreams: Mapping[int, UpstreamSnapshot | None], whose: str
 ) -> dict[int, tuple[RouteSnapshot, ...]]:
     """Routes by model, without those to upstreams that are off; such a model keeps an entry."""
     routes: dict[int, tuple[RouteSnapshot, ...]] = defaultdict(tuple)
     for row in rows:
         upstream = upstreams.get(row["upstream_id"])
         routes[row["model_id"]] += (
-            (RouteSnapshot(upstream, row["upstream_model"]),) if upstream is not None else ()
+            (RouteSnapshot(upstream, row["upstream_model"], whose),) if upstream is not None else ()
         )
     return dict(routes)
 
@@ -306,6 +311,6 @@ def _models(
 def _named(routes: Iterable[RouteSnapshot], public_id: str) -> tuple[RouteSnapshot, ...]:
     """An empty upstream model means the public id."""
     return tuple(
-        route if route.upstream_model else RouteSnapshot(route.upstream, public_id)
+        route if route.upstream_model else replace(route, upstream_model=public_id)
         for route in routes
     )

@@ -21,6 +21,12 @@ Period = Literal["concurrent", "minute", "day", "month"]
 
 COST_PLACES: Final = 10
 
+# Whose choice an upstream is.
+OWN_ROUTE: Final = "own route"
+SHARED_ROUTE: Final = "route of all tenants"
+OWN_DEFAULT: Final = "the tenant's default"
+SHARED_DEFAULT: Final = "the default of all tenants"
+
 
 @dataclass(frozen=True, slots=True)
 class Raise:
@@ -112,10 +118,11 @@ class UpstreamSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RouteSnapshot:
-    """An upstream, and the model's name there."""
+    """An upstream, the model's name there, and whose choice it is."""
 
     upstream: UpstreamSnapshot
     upstream_model: str
+    whose: str = field(default=SHARED_ROUTE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +165,7 @@ class TenantSnapshot:
     shared_version: int = 0
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict, repr=False)
     default_upstream: UpstreamSnapshot | None = None
+    has_own_default: bool = False
     # Switched off, or all of whose upstreams are: these are not passed through either.
     closed_models: frozenset[str] = frozenset()
     # The hosts of all tenants: a request to another tenant's host is refused.
@@ -175,7 +183,8 @@ class TenantSnapshot:
         upstream = self.default_upstream
         if upstream is None or public_id in self.closed_models:
             return None
-        return passed_through(model or unknown_model(public_id), upstream)
+        whose = OWN_DEFAULT if self.has_own_default else SHARED_DEFAULT
+        return passed_through(model or unknown_model(public_id), upstream, whose)
 
 
 def unknown_model(public_id: str) -> ModelSnapshot:
@@ -188,7 +197,7 @@ def unknown_model(public_id: str) -> ModelSnapshot:
     )
 
 
-def passed_through(model: ModelSnapshot, upstream: UpstreamSnapshot) -> ModelSnapshot:
+def passed_through(model: ModelSnapshot, upstream: UpstreamSnapshot, whose: str) -> ModelSnapshot:
     """The model with one route, under its own name."""
     return ModelSnapshot(
         id=model.id,
@@ -199,7 +208,7 @@ def passed_through(model: ModelSnapshot, upstream: UpstreamSnapshot) -> ModelSna
         hold_bytes_per_token=model.hold_bytes_per_token,
         template_tokens=model.template_tokens,
         image_tokens=model.image_tokens,
-        routes=(RouteSnapshot(upstream, model.public_id),),
+        routes=(RouteSnapshot(upstream, model.public_id, whose),),
     )
 
 

@@ -31,8 +31,9 @@ from chat_app.schema import MAX_MESSAGE_CHARACTERS, MAX_TOKENS, ChatCall, parse_
 from tenants_app import keys
 from tenants_app.admin.model_section import choices
 from tenants_app.api import error_object, render_error, stamp
-from tenants_app.errors import InvalidJson, InvalidRequest, TollgateError
+from tenants_app.errors import InvalidJson, InvalidRequest, TenantSuspended, TollgateError
 from tenants_app.models import ApiKey, Tenant
+from tenants_app.snapshots import OWN_DEFAULT, OWN_ROUTE, SHARED_DEFAULT, SHARED_ROUTE
 from tenants_app.tracing import trace_of
 from usage_app import selectors
 from usage_app.admin.refusal_words import WORDS
@@ -53,9 +54,20 @@ COUNTED: Final = {
     "estimated": "estimated: the provider did not count them",
     "partial": "of what had come when it broke off",
 }
+RESUME: Final = (
+    "The tenant's page says since when, by whom and why; whoever may change tenants can resume it"
+    " there."
+)
 ASK_THE_UPSTREAM: Final = (
     "The attempts below say what became of each try; an upstream's own page tests its connection."
 )
+ROUTES: Final = {
+    OWN_ROUTE: "the tenant's own route for this model",
+    SHARED_ROUTE: "the route of all tenants for this model: the tenant has none of its own",
+    OWN_DEFAULT: "the tenant's default upstream: no route leads to this model",
+    SHARED_DEFAULT: "the default upstream of all tenants: no route leads to this model",
+}
+NOT_ASKED: Final = ("not_usable", "circuit_open")
 OUTCOMES: Final = {
     "ok": "answered",
     "unreachable": "could not be reached",
@@ -65,6 +77,7 @@ OUTCOMES: Final = {
     "broken": "failed",
     "error": "failed",
     "cancelled": "was asked when the connection ended",
+    "circuit_open": "was not asked: it had failed too often of late",
     "not_usable": "was passed over: the tenant may not use it any more",
 }
 
@@ -117,6 +130,7 @@ class Words:
             "facts": [
                 ("Model", f"{stream.candidate.model.public_id}: {WHY[stream.candidate.reason]}"),
                 ("Answered by" if error is None else "Asked last", _upstream(stream)),
+                ("Route", ROUTES[stream.candidate.route.whose]),
                 ("Tokens", _tokens(stream)),
                 ("Cost", _currency(stream.cost)),
                 ("Price", self._price(stream.cost)),
@@ -218,6 +232,7 @@ def _problem(error: TollgateError) -> Mapping[str, Any]:
             *(f"{name} {what}." for name, what in fields.items()),
             *([_told(error.details)] if "limit" in error.details else []),
             *([words.means, words.todo] if words else []),
+            *([RESUME] if isinstance(error, TenantSuspended) else []),
             *([ASK_THE_UPSTREAM] if isinstance(error, AiError | AiTimeout) else []),
         ],
     }
@@ -283,5 +298,11 @@ def _attempt(attempt: Attempt) -> Sequence[str]:
         attempt.upstream,
         attempt.model,
         f"{how}{status}{billed}",
-        f"{attempt.latency_ms:,} ms",
+        _after(attempt, attempt.began_ms),
+        _after(attempt, attempt.latency_ms),
     )
+
+
+def _after(attempt: Attempt, milliseconds: int) -> str:
+    """Nothing of what was not asked."""
+    return "" if attempt.outcome in NOT_ASKED else f"{milliseconds:,} ms"

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from tenants_app.admin.sections import Section, list_url
 from tenants_app.models import Model, Route, Tenant, Upstream
+from tenants_app.snapshots import OWN_DEFAULT, OWN_ROUTE, SHARED_DEFAULT, SHARED_ROUTE
 
 MODELS_SHOWN: Final = 10
 MODELS_OFFERED: Final = 500
@@ -123,7 +124,7 @@ def _ways(tenant: Tenant, shown: Iterable[Model]) -> Mapping[int, Sequence[Way]]
     ways: dict[int, Sequence[Way]] = {}
     for model in shown:
         own, shared = found.get((model.pk, True)), found.get((model.pk, False))
-        whose = "own route" if own else "route of all tenants"
+        whose = OWN_ROUTE if own else SHARED_ROUTE
         told = [
             Way(route.upstream, route.upstream_model or model.public_id, whose)
             for route in own or shared or ()
@@ -142,7 +143,7 @@ def _default_way(tenant: Tenant) -> tuple[Upstream, str] | None:
     upstream = Upstream.objects.filter(chosen, enabled=True).first()
     if upstream is None:
         return None
-    return upstream, "the tenant's default" if own else "the default of all tenants"
+    return upstream, OWN_DEFAULT if own else SHARED_DEFAULT
 
 
 def _problem(model: Model, ways: Sequence[Way], is_allowed: bool) -> str:

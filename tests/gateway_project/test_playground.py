@@ -16,9 +16,17 @@ from django.test import Client
 
 from chat_app.models import ChatMessage
 from tenants_app import keys, staff
-from tenants_app.models import ApiKey, Model, Tenant
+from tenants_app.models import ApiKey, Model, Route, Tenant
 from tests.admin_site import logged_in, make_staff, text_of, url_of
-from tests.factories import make_budget, make_key, make_model, make_price, make_route, make_tenant
+from tests.factories import (
+    make_budget,
+    make_key,
+    make_model,
+    make_price,
+    make_route,
+    make_tenant,
+    make_upstream,
+)
 from tests.live import Frame, Server, Servers, eventually, frames
 from usage_app.models import LedgerEntry, Margin, RefusalCount, Reservation
 
@@ -141,6 +149,34 @@ def test_chosen_model_and_its_failure_and_fallback_are_told(browse: Open, acme: 
         ("demo-error", "failed, HTTP 500"),
         ("demo-echo", "answered, HTTP 200"),
     ]
+    # The one that answered waited for those before it.
+    began, took = ([milliseconds(row[at]) for row in told["attempts"]] for at in (3, 4))
+    assert began == sorted(began)
+    assert began[-1] >= began[-2] + took[-2]
+
+
+def milliseconds(told: str) -> int:
+    return int(told.removesuffix(" ms").replace(",", ""))
+
+
+def test_why_the_route_was_taken_is_told_as_the_tenants_page_does(
+    browse: Open, acme: Tenant
+) -> None:
+    browser, model = browse(), Model.objects.get(public_id="demo-echo")
+
+    def route() -> str:
+        return facts(browser.frames()[-1][1])["Route"]
+
+    assert route().startswith("the route of all tenants for this model")
+    own = make_route(model, make_upstream("own", tenant=acme), tenant=acme)
+    assert route() == "the tenant's own route for this model"
+    own.delete()
+    Route.objects.all().delete()
+    default = make_upstream("all", is_default=True)
+    assert route().startswith("the default upstream of all tenants: no route")
+    acme.default_upstream = default
+    acme.save()
+    assert route().startswith("the tenant's default upstream: no route")
 
 
 def test_budgets_and_allow_list_and_suspension_hold(browse: Open, acme: Tenant) -> None:
@@ -167,6 +203,7 @@ def test_budgets_and_allow_list_and_suspension_hold(browse: Open, acme: Tenant) 
     Tenant.objects.update(status="suspended")
     ((event, told),) = browser.frames()
     assert (event, told["failed"]["code"]) == ("refused", "tenant_suspended")
+    assert "can resume it there" in told["failed"]["sentences"][-1]
     assert not LedgerEntry.objects.exists()
     Tenant.objects.update(status="active")
     assert browser.frames()[-1][0] == "tried"

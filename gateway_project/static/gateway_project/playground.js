@@ -55,7 +55,7 @@ function tellEnd(told) {
   for (const [name, text] of told.facts) {
     part("facts").append(element("dt", name), element("dd", text));
   }
-  const titles = ["Upstream", "Model", "Outcome", "Began after"];
+  const titles = ["Upstream", "Model", "Outcome", "Began after", "Took"];
   for (const attempt of told.attempts) {
     const row = document.createElement("tr");
     attempt.forEach((text, at) => {

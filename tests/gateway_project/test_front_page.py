@@ -106,6 +106,19 @@ def test_glance_is_what_windows_and_roll_ups_count(neighbours: list[Tenant]) -> 
     ]
 
 
+def test_charts_of_hours_say_when_nothing_is_rolled_up_yet(neighbours: list[Tenant]) -> None:
+    RollupMark.objects.all().delete()
+    charge(neighbours[0])
+    client = logged_in(superuser=True)
+    page = text_of(client.get(reverse("admin:index")))
+    assert "Nothing is rolled up yet" in page
+    assert "Errors by hour" not in page
+    rolled_up()
+    page = text_of(client.get(reverse("admin:index")))
+    assert "Nothing is rolled up yet" not in page
+    assert "Errors by hour" in page
+
+
 def test_charts_are_of_each_tenants_days_and_of_clock_hours(neighbours: list[Tenant]) -> None:
     acme, globex = neighbours
     now = timezone.now()

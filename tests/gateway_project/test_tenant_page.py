@@ -65,6 +65,7 @@ def test_bars_tell_used_held_left_and_when_it_resets_where_the_tenant_is() -> No
     assert (tokens.percent, tokens.level) == (90, "near")
     assert (tokens.used_width, tokens.held_width) == (840, 60)
     assert tokens.resets.startswith("resets at 00:00 on ")
+    assert " (Asia/Tokyo), in " in tokens.resets
     assert (requests.title, requests.left, requests.limit) == (
         "Requests per minute", "10", "60, 10 in a burst",
     )  # fmt: skip

@@ -196,9 +196,9 @@ def _resets(fill: Fill, counters: Counters) -> str:
 
 
 def _moment(moment: datetime, zone: str) -> str:
-    """An instant where the tenant is."""
+    """An instant by the clock where the tenant is, which is named."""
     here = moment.astimezone(ZoneInfo(zone))
-    return f"{here:%H:%M} on {here:%a} {here.day} {here:%b}"
+    return f"{here:%H:%M} on {here:%a} {here.day} {here:%b} ({zone})"
 
 
 def in_words(wait: timedelta) -> str:

@@ -63,10 +63,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """An entry as a line of the page; times are the tenant's."""
+    """An entry as a line of the page; times are the tenant's, by the clock of `zone`."""
 
     entry: LedgerEntry
     at: str
+    zone: str
     cost: str
     label: str
 
@@ -116,6 +117,7 @@ def entries(request: HttpRequest, tenant: Tenant) -> Section | None:
         EntryRow(
             entry,
             f"{entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            tenant.timezone,
             readable(entry.cost),
             LABELS[entry.outcome],
         )

@@ -78,6 +78,9 @@ class ForgottenSession(models.Model):
 class OpenCircuit(models.Model):
     """An upstream that a process leaves alone, for one tenant or for all; see circuits.py."""
 
+    # It goes with its upstream, and nobody is asked or told.
+    behind_the_scenes = True
+
     process_id = models.UUIDField()
     upstream = models.ForeignKey(
         Upstream, on_delete=models.CASCADE, db_constraint=False, related_name="+"
@@ -112,6 +115,8 @@ class UpstreamMinute(models.Model):
     """Calls to an upstream within one minute that ended alike, of all processes together; see
     upstream_minutes.py. For operators; the books are the ledger.
     """
+
+    behind_the_scenes = True
 
     upstream = models.ForeignKey(
         Upstream, on_delete=models.CASCADE, db_constraint=False, related_name="+"

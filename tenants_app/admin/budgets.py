@@ -167,6 +167,12 @@ class BudgetAdmin(BudgetTable):
         """To the form that raises it for a while."""
         return redirect(f"{reverse('admin:tenants_app_budgetraise_add')}?budget={quote(object_id)}")
 
+    def told(self, budget: Budget) -> str:
+        """Which limit of whom: the same limit may be on many."""
+        period = "at once" if budget.period == "concurrent" else f"per {budget.period}"
+        limit = f"{self.plain_limit(budget)} {budget.metric} {period}"
+        return f"{limit} on {scope_of(budget)}, of {budget.tenant}"
+
     @display(description="On")
     def scope(self, budget: Budget) -> str:
         return scope_of(budget)

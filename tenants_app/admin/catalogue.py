@@ -130,6 +130,8 @@ class RouteInline(TabularInline):
 class UpstreamAdmin(ConfigurationAdmin):
     """The servers that answer, and their write-only tokens."""
 
+    nobodys = "shared by all tenants"
+
     form = UpstreamForm
     list_display: tuple[str, ...] = (
         "name",

@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from tenants_app.admin import history, lists, reasons
+from tenants_app.admin.deletion import Deleting
 from tenants_app.admin.refusals import REFUSALS, in_words, sentence
 from tenants_app.admin.scope import HeldFields, HeldPages
 
@@ -125,7 +126,7 @@ class Rows(ChangeList):
             self.full_result_count = self.result_count
 
 
-class ConfigurationAdmin(Page):
+class ConfigurationAdmin(Deleting, Page):
     """A page of what operators configure."""
 
     form = WordedForm

@@ -160,8 +160,14 @@ def test_time_zone_is_read_only_once_the_books_count_days() -> None:
 def test_tenant_on_the_books_is_not_deleted() -> None:
     client = logged_in(superuser=True)
     acme, globex = make_world(), make_tenant("globex")
-    assert client.post(url_of(Tenant, "delete", acme.pk), {"post": "yes"}).status_code == 403
-    assert client.post(url_of(Tenant, "delete", globex.pk), {"post": "yes"}).status_code == 302
+    assert (
+        client.post(url_of(Tenant, "delete", acme.pk), {"post": "yes", "reason": "x"}).status_code
+        == 403
+    )
+    assert (
+        client.post(url_of(Tenant, "delete", globex.pk), {"post": "yes", "reason": "x"}).status_code
+        == 302
+    )
     assert list(Tenant.objects.all()) == [acme]
 
 
@@ -182,9 +188,16 @@ def test_model_in_use_is_not_deleted_and_says_so() -> None:
     client = logged_in(superuser=True)
     model = make_model()
     make_tenant(default_model=model)
-    page = text_of(client.post(url_of(Model, "delete", model.pk), {"post": "yes"}, follow=True))
+    page = text_of(
+        client.post(url_of(Model, "delete", model.pk), {"post": "yes", "reason": "x"}, follow=True)
+    )
     assert "still in use" in page or "protected" in page
-    picked = {"action": "delete_selected", "_selected_action": model.pk, "post": "yes"}
+    picked = {
+        "action": "delete_selected",
+        "_selected_action": model.pk,
+        "post": "yes",
+        "reason": "x",
+    }
     assert client.post(url_of(Model, "changelist"), picked).status_code in (200, 302)
     assert Model.objects.filter(pk=model.pk).exists()
 

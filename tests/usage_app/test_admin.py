@@ -88,7 +88,10 @@ def test_unused_price_is_changed_and_deleted() -> None:
     assert data["input"] == "0.25"
     assert client.post(url, data | {"input": "0.5"}).status_code == 302
     assert Price.objects.get().input == 0.5
-    assert client.post(url_of(Price, "delete", price.pk), {"post": "yes"}).status_code == 302
+    assert (
+        client.post(url_of(Price, "delete", price.pk), {"post": "yes", "reason": "x"}).status_code
+        == 302
+    )
     assert not Price.objects.exists()
 
 
@@ -102,7 +105,10 @@ def test_used_price_is_read_only() -> None:
     url = url_of(Price, "change", price.pk)
     assert client.get(url).status_code == 200
     assert client.post(url, {"input": "9"}).status_code == 403
-    assert client.post(url_of(Price, "delete", price.pk), {"post": "yes"}).status_code == 403
+    assert (
+        client.post(url_of(Price, "delete", price.pk), {"post": "yes", "reason": "x"}).status_code
+        == 403
+    )
 
 
 def test_price_used_between_opening_and_saving_is_refused_in_words(
@@ -119,6 +125,8 @@ def test_price_used_between_opening_and_saving_is_refused_in_words(
     response = client.post(url, form_of(client.get(url)) | {"input": "9"})
     (error,) = response.context["adminform"].form.errors["__all__"]
     assert error == f"Price {price.pk} has been used: add one that supersedes it."
-    response = client.post(url_of(Price, "delete", price.pk), {"post": "yes"}, follow=True)
+    response = client.post(
+        url_of(Price, "delete", price.pk), {"post": "yes", "reason": "x"}, follow=True
+    )
     assert "still in use" in text_of(response)
     assert Price.objects.get().input == 1

@@ -130,7 +130,7 @@ def test_bill_is_matched_again_and_deleted(finance: Client, acme: Tenant, cloud:
     assert bill.missing_here == 0
     url = url_of(ProviderBill, "delete", bill.pk)
     assert finance.get(url).status_code == 200
-    assert finance.post(url, {"post": "yes"}).status_code == 302
+    assert finance.post(url, {"post": "yes", "reason": "x"}).status_code == 302
     for model in (ProviderBill, ProviderBillLine, ProviderBillMatch):
         assert not model.objects.exists()
 

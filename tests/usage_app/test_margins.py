@@ -32,7 +32,10 @@ def test_margin_is_added_changed_and_deleted() -> None:
     assert client.post(url, data | {"percent": "-20"}).status_code == 302
     assert Margin.objects.get().percent == -20
     assert "-20 %" in text_of(client.get(url_of(Margin, "changelist")))
-    assert client.post(url_of(Margin, "delete", margin.pk), {"post": "yes"}).status_code == 302
+    assert (
+        client.post(url_of(Margin, "delete", margin.pk), {"post": "yes", "reason": "x"}).status_code
+        == 302
+    )
     assert not Margin.objects.exists()
 
 
@@ -62,7 +65,10 @@ def test_margin_of_a_closed_month_stays() -> None:
     url = url_of(Margin, "change", margin.pk)
     assert client.get(url).status_code == 200
     assert client.post(url, margin_fields(acme, percent="1")).status_code == 403
-    assert client.post(url_of(Margin, "delete", margin.pk), {"post": "yes"}).status_code == 403
+    assert (
+        client.post(url_of(Margin, "delete", margin.pk), {"post": "yes", "reason": "x"}).status_code
+        == 403
+    )
     late = client.post(url_of(Margin, "add"), margin_fields(acme, valid_from="2026-03-31"))
     (told,) = late.context["adminform"].form.errors["valid_from"]
     assert told == (

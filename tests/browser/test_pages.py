@@ -169,6 +169,37 @@ def test_keyboard_sees_where_it_is_on_a_tenants_page(windows: Windows) -> None:
     assert [focused for focused in reached if focused["covered"] or not focused["marked"]] == []
 
 
+# Contrast with the white of what is grey, as axe does not look at it.
+CONTRAST_OF = """
+([selector, part]) => {
+  const brush = document.createElement("canvas").getContext("2d");
+  brush.fillStyle = "white";
+  brush.fillRect(0, 0, 1, 1);
+  brush.fillStyle = getComputedStyle(document.querySelector(selector), part).color;
+  brush.fillRect(0, 0, 1, 1);
+  const lights = [...brush.getImageData(0, 0, 1, 1).data].slice(0, 3).map((light) => {
+    const part = light / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  return 1.05 / (0.2126 * lights[0] + 0.7152 * lights[1] + 0.0722 * lights[2] + 0.05);
+}
+"""
+
+
+def test_dates_are_named_and_what_is_grey_is_readable(windows: Windows) -> None:
+    page = windows.open(make_staff(superuser=True))
+    page.goto(url_of(ApiKey, "add"))
+    for part, link in (("date", "Choose a Date"), ("time", "Choose a Time")):
+        expect(page.get_by_role("textbox", name=f"Expires at, {part}")).to_be_visible()
+        expect(page.get_by_role("link", name=f"Expires at: {link}")).to_be_visible()
+    assert page.evaluate(CONTRAST_OF, ["#id_expires_at_0", "::placeholder"]) >= 4.5
+    page.goto(url_of(Tenant, "add"))
+    assert page.evaluate(CONTRAST_OF, [".tollgate-why", "::placeholder"]) >= 4.5
+    assert (
+        page.evaluate(CONTRAST_OF, [".field-default_model [aria-label='Related rows']", None]) >= 3
+    )
+
+
 def test_what_is_wrong_with_a_form_leads_to_its_fields(windows: Windows) -> None:
     page = windows.open(make_staff(superuser=True))
     page.goto(url_of(Tenant, "add"))

@@ -100,6 +100,26 @@
     });
   }
 
+  function nameDates(root) {
+    // A date and its time are two fields under one label, which is for neither.
+    each(root, ".vDateField, .vTimeField", (field) => {
+      const part = field.matches(".vDateField") ? "date" : "time";
+      if (!field.labels.length) field.setAttribute("aria-label", `${labelOf(field)}, ${part}`);
+    });
+    each(root, ".datetimeshortcuts", (shortcuts) => {
+      const name = labelOf(shortcuts);
+      shortcuts.querySelectorAll("a").forEach((link) => {
+        const does = link.textContent.trim() || link.firstElementChild?.title;
+        link.setAttribute("aria-label", `${name}: ${does}`);
+      });
+    });
+  }
+
+  function labelOf(element) {
+    const around = element.closest(":has(label)");
+    return around ? wordsOf(around.querySelector("label")).replace("*", "") : "";
+  }
+
   function nameRegions(root) {
     each(root, ".simplebar-content-wrapper", (region) => {
       const place = region.closest("nav, #changelist-filter, #content");
@@ -119,6 +139,7 @@
     makeRemovers(root);
     nameIcons(root);
     nameFields(root);
+    nameDates(root);
     nameRegions(root);
   }
 

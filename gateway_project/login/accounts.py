@@ -11,9 +11,9 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import pghistory
 import structlog
 from django.conf import settings
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, User
 from django.db import IntegrityError, transaction
 
@@ -65,7 +65,9 @@ def admit(person: Person) -> User:
     Raises NotAdmitted, and takes from an account that it knows what the provider took from it.
     """
     rights = rights_of(person.groups)
-    with transaction.atomic():
+    # What a login leaves as it is, it does not write, and so there is nothing to tell of it.
+    reason = f"groups at {settings.OIDC_NAME}"
+    with pghistory.context(command="login", reason=reason), transaction.atomic():
         user = _known(person)
         if user is not None and user.is_superuser:
             raise NotAdmitted("superuser", "Superusers log in with their password.")
@@ -162,13 +164,10 @@ def _hold(user: User, rights: Rights) -> None:
 
 
 def _tell(user: User, before: frozenset[str], after: frozenset[str]) -> None:
-    """On the account's History page, and in the log."""
+    """In the log; the audit trail has it already."""
     held = staff.tenants_of(User.objects.get(pk=user.pk))
     tenants = Tenant.objects.filter(pk__in=held or ()).order_by("slug")
     slugs = list(tenants.values_list("slug", flat=True))
-    seen = "all tenants" if held is None else f"tenants: {', '.join(slugs) or 'none'}"
-    words = f"By {settings.OIDC_NAME}: roles: {', '.join(sorted(after)) or 'none'}; {seen}."
-    LogEntry.objects.log_actions(user.pk, [user], CHANGE, change_message=words, single_object=True)
     log.info(
         "staff_rights_changed",
         user=user.username,

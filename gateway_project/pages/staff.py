@@ -11,16 +11,16 @@ from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
-from tenants_app.admin.choices import PossibleChoices, PossibleLookups
-from tenants_app.admin.pages import ModelAdmin, StackedInline, WordedForm
+from tenants_app.admin.choices import PossibleChoices
+from tenants_app.admin.pages import ConfigurationAdmin, StackedInline, WordedForm
 from tenants_app.models import StaffScope
 
 if TYPE_CHECKING:
     StaffAdmin = DjangoUserAdmin[User]
 else:
 
-    class StaffAdmin(DjangoUserAdmin, PossibleChoices, PossibleLookups, ModelAdmin):
-        """Django's page of users with unfold's templates."""
+    class StaffAdmin(DjangoUserAdmin, ConfigurationAdmin):
+        """Django's page of users, audited as the configuration is."""
 
 
 admin.site.unregister([User, Group])
@@ -79,14 +79,31 @@ class ScopeInline(PossibleChoices, StackedInline):
     verbose_name = "limit to some tenants"
 
 
+if TYPE_CHECKING:
+    ChangeForm, CreationForm = WordedForm, WordedForm
+else:
+
+    class ChangeForm(WordedForm, UserChangeForm):
+        """A user, whose errors are sentences."""
+
+        Meta = UserChangeForm.Meta
+
+    class CreationForm(WordedForm, UserCreationForm):
+        """A new user, whose errors are sentences."""
+
+        Meta = UserCreationForm.Meta
+
+
 @admin.register(User)
 class UserAdmin(Grants, StaffAdmin):
     """Staff who may log in here."""
 
     inlines = (ScopeInline,)
-    form = UserChangeForm
-    add_form = UserCreationForm
+    form = ChangeForm
+    add_form = CreationForm
     change_password_form = AdminPasswordChangeForm
+    # Facts: a form would cut off their fractions of seconds, and the trail would tell so.
+    readonly_fields = ("last_login", "date_joined")
     compressed_fields = True
 
 
@@ -94,8 +111,8 @@ if TYPE_CHECKING:
     GroupBase = DjangoGroupAdmin
 else:
 
-    class GroupBase(DjangoGroupAdmin, PossibleChoices, PossibleLookups, ModelAdmin):
-        """Django's page of groups with unfold's templates."""
+    class GroupBase(DjangoGroupAdmin, ConfigurationAdmin):
+        """Django's page of groups, audited as the configuration is."""
 
 
 @admin.register(Group)

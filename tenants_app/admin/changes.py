@@ -199,7 +199,13 @@ class ChangesAdmin(ReadOnlyAdmin):
         return str(event.pgh_obj_id)
 
     @display(
-        description="Change", label={"added": "success", "changed": "info", "deleted": "danger"}
+        description="Change",
+        label={
+            "added": "success",
+            "changed": "info",
+            "password changed": "warning",
+            "deleted": "danger",
+        },
     )
     def verb(self, event: Any) -> str:
         return history.VERBS.get(str(event.pgh_label), str(event.pgh_label))
@@ -208,7 +214,7 @@ class ChangesAdmin(ReadOnlyAdmin):
     def told(self, event: Any) -> SafeString:
         """What changed, field by field; of a row that came or went its first values in a line."""
         fields = history.field_changes(event, _called(event))
-        if event.pgh_label == "update":
+        if event.pgh_label not in ("insert", "delete"):
             return _lines(fields)
         line = ", ".join(f"{field.name} {field.after or field.before}" for field in fields)
         return format_html('<span class="tollgate-value">{}</span>', _short(line))

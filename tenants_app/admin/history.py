@@ -10,7 +10,7 @@ from typing import Any, Final
 import pghistory
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission
 from django.db import connection
 from django.db.models import Model
 
@@ -20,9 +20,21 @@ from tenants_app.models import Change as Event
 MOST: Final = 200
 # They change with every save and say nothing.
 UNTOLD: Final = frozenset({"id", "created_at", "updated_at"})
-VERBS: Final = {"insert": "added", "update": "changed", "delete": "deleted"}
+VERBS: Final = {
+    "insert": "added",
+    "update": "changed",
+    "delete": "deleted",
+    # Of a user, without a word of it.
+    "password": "password changed",
+}
 # The columns by which people know a row, the best first.
-CALLED_BY: Final = ("name", "slug", "public_id", "host")
+CALLED_BY: Final = ("name", "slug", "public_id", "host", "username")
+# Rows that only say what belongs together are called by that.
+TOGETHER: Final = (
+    ("auth.User", "user_id"),
+    ("auth.Group", "group_id"),
+    ("auth.Permission", "permission_id"),
+)
 
 # What rows that are referred to are called, by their model's label and their id.
 Names = Mapping[tuple[str, Any], str]
@@ -66,11 +78,7 @@ class _Event:
 
 def of(obj: Model, user: AbstractBaseUser | AnonymousUser, *, most: int = MOST) -> list[Change]:
     """The newest changes of an object and of what refers to it, as far as the user may see them."""
-    models = [
-        model
-        for model in visible(user)
-        if any(field.related_model is type(obj) for field in model._meta.fields)
-    ]
+    models = [model for model in visible(user) if history_sql.conditions(model, type(obj))]
     if not models:
         return []
     with connection.cursor() as cursor:
@@ -123,8 +131,14 @@ def called_in(events: Iterable[Event], labels: Iterable[str]) -> Names:
     return {
         (model._meta.label, pk): str(row)
         for model, wanted in ids.items()
-        for pk, row in model._default_manager.in_bulk([*wanted]).items()
+        for pk, row in _rows(model).in_bulk([*wanted]).items()
     }
+
+
+def _rows(model: Any) -> Any:
+    """The rows of a table, each with what it is called by."""
+    rows = model._default_manager.all()
+    return rows.select_related("content_type") if model is Permission else rows
 
 
 def named(event: Event, called: Names) -> str:
@@ -228,7 +242,7 @@ def _called(events: Iterable[_Event], obj: Model, models: Iterable[Any]) -> Name
                 ids[field.related_model] |= {pk for pk in values.get(field.column, ()) if pk}
     found = {(obj._meta.label, obj.pk): str(obj)}
     for model, wanted in ids.items():
-        for pk, row in model._default_manager.in_bulk([*wanted]).items():
+        for pk, row in _rows(model).in_bulk([*wanted]).items():
             found[model._meta.label, pk] = str(row)
     return found
 
@@ -239,7 +253,9 @@ def _name(event: Event | _Event, called: Names) -> str:
         period = data["period"]
         return f"{data['metric']} {'at once' if period == 'concurrent' else f'per {period}'}"
     model = called.get(("tenants_app.Model", data.get("model_id")), "")
-    return next((str(data[name]) for name in CALLED_BY if data.get(name)), model)
+    pairs = [called.get((label, data.get(column)), "") for label, column in TOGETHER]
+    other = model or ", ".join(filter(None, pairs))
+    return next((str(data[name]) for name in CALLED_BY if data.get(name)), other)
 
 
 def kind(label: str) -> str:
@@ -251,6 +267,8 @@ def field_changes(event: Event | _Event, called: Names | None = None) -> tuple[F
     """What an event changed, field by field; rows that are referred to by their names, if told."""
     if event.pgh_label == "update":
         pairs = {name: tuple(pair) for name, pair in (event.pgh_diff or {}).items()}
+    elif event.pgh_label == "password":
+        pairs = {}
     else:
         gone = event.pgh_label == "delete"
         pairs = {

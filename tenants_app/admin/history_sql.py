@@ -11,7 +11,7 @@ from django.db.models import Model
 _OF_TABLE = """
 (SELECT '{label}' AS label, e.pgh_id, e.pgh_label, e.pgh_created_at, e.pgh_obj_id::text,
     c.metadata, u.username, to_jsonb(e) AS after, to_jsonb(p) AS before
-FROM (SELECT * FROM "{table}" WHERE "{column}" = %(pk)s ORDER BY pgh_id DESC LIMIT %(most)s) e
+FROM (SELECT * FROM "{table}" WHERE {condition} ORDER BY pgh_id DESC LIMIT %(most)s) e
 LEFT JOIN LATERAL (SELECT * FROM "{table}" x
     WHERE x.pgh_obj_id = e.pgh_obj_id AND x.pgh_id < e.pgh_id
     ORDER BY x.pgh_id DESC LIMIT 1) p ON e.pgh_label = 'update'
@@ -28,6 +28,11 @@ FROM (SELECT * FROM "{table}" ORDER BY pgh_id DESC LIMIT %(most)s) e
 LEFT JOIN pghistory_context c ON c.id = e.pgh_context_id
 LEFT JOIN auth_user u ON u.id::text = c.metadata ->> 'user')
 """
+# Whose tenants they are is told by another row, which may be gone.
+_OF_A_SCOPE = """
+staffscope_id IN (SELECT s.pgh_obj_id FROM tenants_app_staffscopeevent s WHERE s.user_id = %(pk)s)
+"""
+_BY_WAY_OF = {("auth.User", "tenants_app_scopedtenantevent"): [_OF_A_SCOPE]}
 _THE_NEWEST = " ORDER BY pgh_created_at DESC, pgh_id DESC LIMIT %(most)s"
 
 
@@ -43,16 +48,28 @@ def newest_of_all(models: Sequence[type[Model]]) -> str:
     return " UNION ALL ".join(tables) + _THE_NEWEST
 
 
+def conditions(model: type[Model], target: type[Model]) -> list[str]:
+    """What finds a row's own events, and those of what refers to it, in an event table."""
+    concrete = target._meta.concrete_model
+    found = [
+        f'"{field.column}" = %(pk)s'
+        for field in model._meta.fields
+        if isinstance(field.related_model, type)
+        and field.related_model._meta.concrete_model is concrete
+    ]
+    table = (concrete._meta.label if concrete else "", model._meta.db_table)
+    return [*found, *_BY_WAY_OF.get(table, ())]
+
+
 def newest(models: Sequence[type[Model]], obj: Model) -> str:
     """For these event tables; `pk` and `most` are its parameters."""
     tables = [
         _OF_TABLE.format(
             label=model.pgh_tracked_model._meta.label,  # type: ignore[attr-defined]
             table=model._meta.db_table,
-            column=field.column,
+            condition=condition,
         )
         for model in models
-        for field in model._meta.fields
-        if field.related_model is type(obj)
+        for condition in conditions(model, type(obj))
     ]
     return " UNION ALL ".join(tables) + _THE_NEWEST

@@ -1,14 +1,23 @@
-"""Which changes are audited: every one of the configuration, by triggers, without the secrets.
+"""Which changes are audited: every one of the configuration and of staff's rights, by triggers,
+without the secrets.
 
 The events carry who and why from `pghistory.context` (the admin's middleware, commands). A sealed
 token or secret and a key's digests are left out; that one changed shows in its `…_changed_at`.
 """
 
 import pghistory
+import pgtrigger
 from django.conf import settings
 from django.db import models
 from pghistory.models import Events
 
+from tenants_app.models.accounts import (
+    Account,
+    AccountGroup,
+    AccountPermission,
+    GroupPermission,
+    PermissionGroup,
+)
 from tenants_app.models.alerts import AlertTargets
 from tenants_app.models.budgets import Budget
 from tenants_app.models.catalogue import Model, Route, Upstream
@@ -54,13 +63,25 @@ AUDITED: dict[type[models.Model], list[str]] = {
     StaffScope: [],
     ScopedTenant: [],
     AlertTargets: ["sealed_secret"],
+    Account: ["password", "last_login"],
+    AccountGroup: [],
+    AccountPermission: [],
+    PermissionGroup: [],
+    GroupPermission: [],
 }
+# What is left out may change, too, and then it is said that it has: nothing of what it is. With the
+# old row, so that what the same statement changes beside it is told by the event that comes next.
+NEW_PASSWORD = pghistory.UpdateEvent(
+    "password", condition=pgtrigger.AnyChange("password"), row=pghistory.Old
+)
+TOLD_ALONE: dict[type[models.Model], list[pghistory.RowEvent]] = {Account: [NEW_PASSWORD]}
 
 for _model, _secrets in AUDITED.items():
     pghistory.track(
         pghistory.InsertEvent(),
         pghistory.UpdateEvent(),
         pghistory.DeleteEvent(),
+        *TOLD_ALONE.get(_model, []),
         exclude=_secrets,
         append_only=True,
     )(_model)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -20,6 +19,7 @@ from gateway_project.login import oidc as flow
 from gateway_project.login import provider as providers
 from gateway_project.login.models import OidcIdentity
 from tenants_app import staff
+from tenants_app.models import Change
 from tests.admin_site import text_of
 from tests.factories import make_tenant
 from tests.oidc_provider import CLIENT_ID, CLIENT_SECRET, Claims, OidcProvider
@@ -94,15 +94,23 @@ def test_what_the_provider_took_away_is_gone(oidc: OidcProvider) -> None:
     assert client.get(reverse("admin:index")).status_code == 302
 
 
-def test_changed_rights_are_on_the_accounts_history_and_in_the_log(oidc: OidcProvider) -> None:
+def test_changed_rights_are_in_the_audit_trail_and_in_the_log(oidc: OidcProvider) -> None:
+    counts = [Change.objects.across().count()]
     with capture_logs() as logs:
         come(oidc)
+        counts.append(Change.objects.across().count())
         come(oidc)
+        counts.append(Change.objects.across().count())
         oidc.person["groups"] = ["money"]
         come(oidc)
-    told = [str(entry) for entry in LogEntry.objects.order_by("id")]
-    assert len(told) == 2
-    assert "roles: Auditor, Finance" in LogEntry.objects.order_by("id")[1].change_message
+    assert counts[0] < counts[1] == counts[2], "a login that changes nothing tells nothing"
+    events = Change.objects.across("tenants_app.AccountGroupEvent").order_by("pgh_id")
+    names = dict(Group.objects.values_list("pk", "name"))
+    told = [(event.pgh_label, names[event.pgh_data["group_id"]]) for event in events]
+    assert told[:2] == [("insert", "Operator"), ("delete", "Operator")]
+    assert sorted(told[2:]) == [("insert", "Auditor"), ("insert", "Finance")]
+    assert {event.reason for event in events} == {"groups at single sign-on"}
+    assert {event.pgh_context["command"] for event in events} == {"login"}
     changed = [line for line in logs if line["event"] == "staff_rights_changed"]
     assert [(line["given"], line["taken"]) for line in changed] == [
         (["Operator"], []),

@@ -57,7 +57,8 @@ def usage_report(request: HttpRequest) -> HttpResponseBase:
 
 def _page(request: HttpRequest, form: ReportForm, query: ReportQuery) -> HttpResponse:
     number = request.GET.get("page", "")
-    page = min(max(int(number), 1), LAST_PAGE) if number.isascii() and number.isdigit() else 1
+    is_one = number.isascii() and number.isdigit() and len(number) < 9
+    page = min(max(int(number), 1), LAST_PAGE) if is_one else 1
     report = report_page.read(query, form.tenant, page=page)
     before, after = _spans_beside(query.span)
     context: dict[str, Any] = {

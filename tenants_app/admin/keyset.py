@@ -20,6 +20,8 @@ from tenants_app.admin.lists import Facts
 from tenants_app.admin.pages import InfinitePaginator
 
 AFTER = "after"
+# A cursor has about a hundred characters.
+LONGEST = 200
 
 
 class KeysetPaginator(InfinitePaginator):  # type: ignore[misc]
@@ -82,6 +84,8 @@ def _read(text: str) -> tuple[datetime, UUID] | None:
     """Raises IncorrectLookupParameters of what `_written` did not write."""
     if not text:
         return None
+    if len(text) > LONGEST:
+        raise IncorrectLookupParameters
     try:
         created_at, row_id = json.loads(base64.urlsafe_b64decode(text))
         instant = datetime.fromisoformat(created_at)

@@ -67,7 +67,9 @@ def test_later_pages_keep_the_filters_and_count_nothing(client: Client) -> None:
     assert "Show all" not in page
 
 
-@pytest.mark.parametrize("after", ["x", "W10=", "WzEsMl0=", "é", "WyIyMDI2LTAxLTAxIiwgIngiXQ=="])
+@pytest.mark.parametrize(
+    "after", ["x", "W10=", "WzEsMl0=", "é", "WyIyMDI2LTAxLTAxIiwgIngiXQ==", "W1tb" * 10_000]
+)
 def test_a_cursor_that_nobody_wrote_leads_back_to_the_list(client: Client, after: str) -> None:
     answer = client.get(url_of(LedgerEntry, "changelist"), {"after": after})
     assert (answer.status_code, answer["location"][-3:]) == (302, "e=1")

@@ -90,7 +90,7 @@ def test_raise_is_told_before_it_is_given(budget: Budget) -> None:
     assert given.ends_at == datetime(2031, 7, 4, 8, 30, tzinfo=ZoneInfo(ZONE))
     assert given.created_by == answer.wsgi_request.user.username
     page = text_of(answer)
-    assert "Raised by 500 until 08:30 on Fri 4 Jul: The launch" in page
+    assert f"Raised by 500 until 08:30 on Fri 4 Jul ({ZONE}): The launch" in page
     assert "of 1,550 (raised from 1,000)" in page
 
 
@@ -130,8 +130,10 @@ def test_what_makes_no_sense_is_told_in_words(
 
 def test_money_is_raised_in_money(budget: Budget) -> None:
     money = make_budget(budget.tenant, "cost", "month", "12.5")
-    sent(logged_in(*OPERATOR), money, extra="0.25")
-    assert str(BudgetRaise.objects.get().extra.normalize()) == "0.25"
+    client = logged_in(*OPERATOR)
+    sent(client, money, extra="1.005")
+    assert str(BudgetRaise.objects.get().extra.normalize()) == "1.005"
+    assert "Now: 13.505 USD per month" in text_of(client.get(form_url(money)))
 
 
 def test_hour_that_the_clocks_skip_is_told(budget: Budget) -> None:
@@ -163,7 +165,8 @@ def test_budgets_that_cannot_be_raised_say_why(budget: Budget) -> None:
     minute = make_budget(budget.tenant, "tokens", "minute", 60)
     answer = client.get(form_url(minute), follow=True)
     assert "Only budgets of a day or a month are raised" in text_of(answer)
-    for url in (url_of(BudgetRaise, "add"), f"{url_of(BudgetRaise, 'add')}?budget=x"):
+    for query in ("", "?budget=x", f"?budget={'9' * 5000}"):
+        url = f"{url_of(BudgetRaise, 'add')}{query}"
         assert "Choose a budget of a day or a month" in text_of(client.get(url, follow=True))
     link = reverse("admin:tenants_app_budget_raise_limit", args=[budget.pk])
     assert client.get(link)["Location"] == form_url(budget)

@@ -171,6 +171,8 @@ def test_long_reports_come_in_pages(acme: Tenant, monkeypatch: pytest.MonkeyPatc
     assert {page.total.line.figures.cost for page in pages} == {Decimal(10)}
     text = logged_in(superuser=True).get("/admin/usage/?month=2026-03&groupBy=model&page=2")
     assert b"Lines 3 to 4 of 5" in text.content
+    no_number = logged_in(superuser=True).get("/admin/usage/?month=2026-03&page=" + "9" * 5000)
+    assert no_number.context["page"] == 1
 
 
 def test_a_credit_without_a_known_cost_is_in_the_price(acme: Tenant) -> None:

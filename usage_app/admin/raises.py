@@ -126,8 +126,8 @@ class BudgetRaiseAdmin(ConfigurationAdmin):
     def _budget(self, request: HttpRequest) -> Budget | None:
         number = request.GET.get("budget", "")
         rows = visible(request, Budget).select_related("tenant", "team", "api_key")
-        found: Budget | None = rows.filter(pk=int(number) if number.isdecimal() else 0).first()
-        return found
+        is_one = number.isascii() and number.isdigit() and len(number) < 19
+        return rows.filter(pk=int(number)).first() if is_one else None
 
     def _raise_or_ask(self, request: HttpRequest, budget: Budget) -> HttpResponse:
         """Say what it comes to, until that was seen; then do it."""

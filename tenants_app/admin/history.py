@@ -19,7 +19,7 @@ from tenants_app.models import Change as Event
 
 MOST: Final = 200
 # They change with every save and say nothing.
-UNTOLD: Final = frozenset({"id", "created_at", "updated_at"})
+UNTOLD: Final = frozenset({"id", "created_at", "updated_at", "date_joined"})
 VERBS: Final = {
     "insert": "added",
     "update": "changed",
@@ -185,7 +185,7 @@ def _headline(row: Sequence[Any]) -> Change:
     return Change(
         at=at,
         who=username or gone,
-        verb=VERBS.get(verb, verb),
+        verb=_phrase(verb),
         what=f"{kind(label)} #{obj_id}",
         name=next((str(data[name]) for name in CALLED_BY if data.get(name)), ""),
         why=str(context.get("reason") or ""),
@@ -214,12 +214,17 @@ def _change(event: _Event, called: Names) -> Change:
     return Change(
         at=event.pgh_created_at,
         who=event.who,
-        verb=VERBS.get(event.pgh_label, event.pgh_label),
+        verb=_phrase(event.pgh_label),
         what=f"{kind(event.pgh_obj_model)} #{event.pgh_obj_id}",
         name=_name(event, called),
         why=event.reason,
         fields=field_changes(event, called),
     )
+
+
+def _phrase(label: str) -> str:
+    """A verb between who and what."""
+    return "changed the password of" if label == "password" else VERBS.get(label, label)
 
 
 def _called(events: Iterable[_Event], obj: Model, models: Iterable[Any]) -> Names:

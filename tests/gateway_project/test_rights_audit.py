@@ -124,7 +124,7 @@ def test_user_is_added_and_its_password_changed_on_its_pages() -> None:
     url = f"/admin/auth/user/{bob.pk}/password/"
     assert client.post(url, {**again, "usable_password": "true"}).status_code == 302
     assert [(one.verb, one.why) for one in history(client, bob)] == [
-        ("password changed", ""),
+        ("changed the password of", ""),
         ("added", "is new"),
     ]
 

@@ -180,3 +180,19 @@ def test_story_of_a_dead_process_says_when_it_was_found_and_claims_no_latency() 
     )
     (given_up,) = (step for step in story.tell(entry) if step.title == "Given up")
     assert (given_up.when, given_up.tone) == ("found 2026-03-01 12:04:00 UTC", "bad")
+
+
+def test_list_tells_seconds_kinds_and_no_latency_that_nobody_knows(client: Client) -> None:
+    acme = make_tenant()
+    entry = make_entry(acme, created_at=NOON + timedelta(seconds=7), usage_source="estimated")
+    make_correction(entry, created_at=NOON)
+    make_entry(acme, created_at=NOON - timedelta(days=1), latency_ms=255_998, **SWEPT)
+    page = text_of(client.get(url_of(LedgerEntry, "changelist")))
+    for told in ("Admitted, UTC", "2026-03-01 12:00:07", "10 / 5", "estimated", "correction"):
+        assert told in page
+    assert "120 ms" in page
+    assert "255,998" not in page
+    shown = text_of(client.get(url_of(LedgerEntry, "change", entry.pk)))
+    assert "Admitted, UTC" in shown
+    assert "Settled, UTC" in shown
+    assert "2026-03-01 12:00:07" in shown

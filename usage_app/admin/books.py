@@ -4,6 +4,7 @@
 
 import json
 import uuid
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,11 @@ from tenants_app.admin.pages import ReadOnlyAdmin, display
 from tenants_app.models import ApiKey
 from usage_app.amounts import exact
 from usage_app.models import GatewayProcess, RateBucket, Reservation, UsageWindow
+
+
+def instant(at: datetime) -> str:
+    """A moment in UTC, to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def pretty(value: Any) -> SafeString:
@@ -83,6 +89,10 @@ class ChargeAdmin(ReadOnlyAdmin):
         request_id = as_uuid(term)
         return found if request_id is None else found | Q(id=request_id)
 
+    @display(description="Admitted, UTC")
+    def admitted(self, row: Any) -> str:
+        return instant(row.created_at)
+
     @display(description="Metadata")
     def metadata_told(self, row: Any) -> SafeString:
         return pretty(row.metadata)
@@ -101,7 +111,7 @@ class ReservationAdmin(ChargeAdmin):
     """Requests that are under way; the sweep settles those whose process is gone."""
 
     list_display = (
-        "created_at",
+        "admitted",
         "tenant",
         "api_key",
         "model",

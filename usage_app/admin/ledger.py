@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
@@ -24,7 +24,7 @@ from tenants_app.admin.keyset import NewestFirst
 from tenants_app.admin.pages import action, display
 from usage_app import story
 from usage_app.admin import corrections
-from usage_app.admin.books import ChargeAdmin, TeamFilter, as_uuid, pretty
+from usage_app.admin.books import ChargeAdmin, TeamFilter, as_uuid, instant, pretty
 from usage_app.amounts import exact
 from usage_app.models import LedgerEntry
 from usage_app.reports.query import WITHOUT
@@ -34,6 +34,8 @@ BY_KEY = frozenset({"api_key__id__exact", "api_key__isnull"})
 BY_TEAM = frozenset({"api_key__team__id__exact", "api_key__team__isnull"})
 BY_NO_INDEX = BY_KEY | BY_TEAM | {"model", "cost_center", "kind__exact"}
 RECENT = timedelta(days=31)
+# Kinds of entries about what was before.
+LATER = ("adjustment", "correction", "credit")
 # No local day begins more than this before the same day in UTC.
 A_DAY = timedelta(days=1)
 
@@ -106,19 +108,7 @@ def has_first_day(request: HttpRequest) -> bool:
 class LedgerEntryAdmin(ChargeAdmin):
     """What every request was charged."""
 
-    list_display = (
-        "created_at",
-        "tenant",
-        "api_key",
-        "model",
-        "result",
-        "input_tokens",
-        "output_tokens",
-        "cost_told",
-        "source",
-        "latency_ms",
-        "kind",
-    )
+    list_display = ("admitted", "tenant", "key", "model", "ended", "tokens", "cost_told", "took")
     list_filter = (
         ("local_day", LocalDayFilter),
         ("tenant", AutocompleteSelectFilter),
@@ -135,6 +125,8 @@ class LedgerEntryAdmin(ChargeAdmin):
     list_fullwidth = True
     actions_detail = ("correct",)
     readonly_fields = (
+        "admitted",
+        "settled",
         "cost_told",
         "credit_told",
         "attempts_told",
@@ -149,7 +141,7 @@ class LedgerEntryAdmin(ChargeAdmin):
             {
                 "fields": (
                     ("id", "trace_id"),
-                    ("created_at", "local_day", "settled_at"),
+                    ("admitted", "local_day", "settled"),
                     ("tenant", "api_key", "cost_center"),
                     ("user_hash", "metadata_told"),
                 )
@@ -209,6 +201,43 @@ class LedgerEntryAdmin(ChargeAdmin):
     )
     def result(self, entry: LedgerEntry) -> str:
         return entry.outcome
+
+    @display(
+        description="Outcome",
+        label={
+            "ok": "success",
+            "error": "danger",
+            "aborted": "warning",
+            "expired": "warning",
+            **dict.fromkeys(LATER, "info"),
+        },
+    )
+    def ended(self, entry: LedgerEntry) -> str:
+        """How the request ended; of a later fact, which one it is."""
+        return entry.kind if entry.kind in LATER else entry.outcome
+
+    @display(description="Settled, UTC")
+    def settled(self, entry: LedgerEntry) -> str:
+        return instant(entry.settled_at)
+
+    @display(description="Key")
+    def key(self, entry: LedgerEntry) -> str:
+        return entry.api_key.name if entry.api_key else "none"
+
+    @display(description="Tokens in / out")
+    def tokens(self, entry: LedgerEntry) -> SafeString | str:
+        told = f"{entry.input_tokens:,} / {entry.output_tokens:,}"
+        if entry.usage_source == LedgerEntry.UsageSource.PROVIDER:
+            return told
+        line = '<span class="whitespace-nowrap">{}</span> <span class="text-xs">{}</span>'
+        return format_html(line, told, entry.usage_source)
+
+    @display(description="Took")
+    def took(self, entry: LedgerEntry) -> str:
+        """Nobody knows it of a request whose process died."""
+        if entry.kind in LATER or entry.outcome == LedgerEntry.Outcome.EXPIRED:
+            return ""
+        return f"{entry.latency_ms:,} ms"
 
     @display(description="Usage by")
     def source(self, entry: LedgerEntry) -> str:

@@ -217,6 +217,8 @@ def whole(least: int, most: int) -> Read[int]:
         wanted = f"must be a whole number from {least} to {most}"
 
     def read(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\d{1,3}([,.' _]\d{3})+", value):
+            raise Bad(f"{wanted}, without marks between its digits")
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise Bad(wanted)
         if value > most:

@@ -90,7 +90,7 @@ def _object(row: Row, chats: Mapping[str, str]) -> dict[str, Any]:
 def _value(text: str) -> int | str | None:
     if text == NONE:
         return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
+    return int(text[:20]) if text.isascii() and text.isdigit() else text
 
 
 def _cells(tenant: TenantState) -> list[str]:

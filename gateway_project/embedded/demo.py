@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pghistory
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -54,6 +55,13 @@ def seed(
     examples: tuple[TenantFile, ...],
 ) -> None:
     """Make what is missing. Raises ValidationError for an upstream that cannot be as asked for."""
+    with pghistory.context(command="run", reason="the demo's seed"):
+        _seed(admin_password, demo_key, real, examples)
+
+
+def _seed(
+    admin_password: str, demo_key: str, real: RealUpstream | None, examples: tuple[TenantFile, ...]
+) -> None:
     _admin(admin_password)
     upstream, _ = Upstream.objects.get_or_create(
         tenant=None,

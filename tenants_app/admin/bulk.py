@@ -5,6 +5,7 @@ it is written. What a table means is for `tenant_csv` and `budget_csv`.
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, ClassVar, Final
 
 import pghistory
@@ -21,7 +22,7 @@ from tenants_app import budget_csv, tenant_csv, tenant_plan, tenant_rows, tenant
 from tenants_app.admin.pages import ConfigurationAdmin, action
 from tenants_app.admin.refusals import REFUSALS, sentence
 from tenants_app.admin.scope import visible
-from tenants_app.models import Budget, Tenant
+from tenants_app.models import Budget, Model, Tenant
 from tenants_app.strict_json import Finding
 
 SIZE_MAX: Final = 1024 * 1024
@@ -211,10 +212,21 @@ def _preview_tenants(request: HttpRequest, content: bytes) -> Preview:
         ],
         unchanged=len(plan.tenants) - len(changing),
         problems=problems,
-        warnings=_told((*parsed.warnings, *plan.warnings)),
-        notes=[f"{model} is a new model: it has no price yet." for model in plan.new_models],
+        warnings=_told((*parsed.warnings, *plan.warnings)) + _new_models(plan.new_models),
         apply=lambda: tenant_writes.apply(plan),
     )
+
+
+def _new_models(names: Sequence[str]) -> list[Finding]:
+    """That a model is made by naming it: it may be a slip of the pen."""
+    known = list(Model.objects.values_list("public_id", flat=True)) if names else []
+    found = []
+    for name in names:
+        close = get_close_matches(name, known, 1)
+        meant = f" Or did you mean {close[0]}?" if close else ""
+        text = f"{name} is a new model: it is made, and has neither a price nor a route yet.{meant}"
+        found.append(Finding("", text))
+    return found
 
 
 def _budgets(request: HttpRequest) -> str:

@@ -65,6 +65,14 @@ class NameFilter(TextFilter):  # type: ignore[misc]
         return queryset.filter(user__username=self.value()) if self.value() else queryset
 
 
+class WhenFilter(RangeDateTimeFilter):  # type: ignore[misc]
+    """Changes of a span of time."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "when"
+
+
 class TenantFilter(TextFilter):  # type: ignore[misc]
     """Changes of a tenant and of what is its own, by the whole slug."""
 
@@ -120,7 +128,7 @@ class ChangesAdmin(ReadOnlyAdmin):
         VerbFilter,
         TenantFilter,
         NameFilter,
-        ("pgh_created_at", RangeDateTimeFilter),
+        ("pgh_created_at", WhenFilter),
     )
     search_fields = ("pgh_obj_id",)
     search_help_text = "Number of the changed row, or user name"

@@ -110,8 +110,8 @@ def what_goes(site: Any, rows: Any, request: HttpRequest) -> tuple[Any, Any, Any
         return format_html('{}: <a href="{}">{}</a>', capfirst(opts.verbose_name), url, words)
 
     lines = going.nested(line)
-    # Its type says names; it holds rows.
-    protected: Any = going.protected
-    in_use = [line(row) for row in protected]
-    counts = {model._meta.verbose_name_plural: len(of) for model, of in going.model_objs.items()}
+    in_use = [line(row) for row in going.protected]
+    # Their type says names; they are models.
+    models: Any = going.model_objs
+    counts = {model._meta.verbose_name_plural: len(of) for model, of in models.items()}
     return lines, counts, lacking, in_use

@@ -36,6 +36,8 @@ TOGETHER: Final = (
     ("auth.Permission", "permission_id"),
 )
 
+CALLED_BY_THESE: Final = ("model_id", "team_id", "api_key_id")
+
 # What rows that are referred to are called, by their model's label and their id.
 Names = Mapping[tuple[str, Any], str]
 
@@ -110,6 +112,15 @@ def labels(user: Any) -> set[str]:
     return {model.pgh_tracked_model._meta.label for model in visible(user)}  # type: ignore[attr-defined]
 
 
+def who_of(username: str | None, context: Mapping[str, Any]) -> str:
+    """Who made a change: a user, else a command, else somebody with SQL."""
+    if username:
+        return username
+    if context.get("user"):
+        return f"user #{context['user']}"
+    return f"command {context['command']}" if context.get("command") else "SQL, no user"
+
+
 def names_of(ids: Iterable[int | None]) -> dict[int, str]:
     """The user names of these ids, in one query."""
     users = get_user_model()._default_manager.filter(pk__in=[pk for pk in ids if pk is not None])
@@ -141,6 +152,19 @@ def _rows(model: Any) -> Any:
     return rows.select_related("content_type") if model is Permission else rows
 
 
+def whose(event: Event, called: Names) -> str:
+    """The slug of the tenant whose row was changed, or ""; by its number, if it is gone."""
+    if event.pgh_obj_model == "tenants_app.Tenant":
+        return str(event.pgh_data.get("slug", ""))
+    pk = event.pgh_data.get("tenant_id")
+    return called.get(("tenants_app.Tenant", pk), f"#{pk}") if pk else ""
+
+
+def name_of(event: Event, called: Names) -> str:
+    """What people call the changed row."""
+    return _name(event, called)
+
+
 def named(event: Event, called: Names) -> str:
     """The changed row in words, as in "budget tokens per day of acme"; by its number, if it has
     no name.
@@ -165,7 +189,6 @@ def _event(row: Sequence[Any], obj: Model) -> _Event:
     for column in _references(label, type(obj)):
         if data.get(column) == obj.pk and (not earlier or earlier.get(column) == obj.pk):
             data.pop(column)
-    gone = f"user #{context['user']}" if context.get("user") else "no user"
     return _Event(
         pgh_created_at=at,
         pgh_label=verb,
@@ -173,7 +196,7 @@ def _event(row: Sequence[Any], obj: Model) -> _Event:
         pgh_obj_id=obj_id,
         pgh_data=_own(data),
         pgh_diff={name: pair for name, pair in _own(diff).items() if pair[0] != pair[1]},
-        who=username or gone,
+        who=who_of(username, context),
         reason=str(context.get("reason") or ""),
     )
 
@@ -181,10 +204,9 @@ def _event(row: Sequence[Any], obj: Model) -> _Event:
 def _headline(row: Sequence[Any]) -> Change:
     label, _, verb, at, obj_id, metadata, username, after = row
     context, data = _json(metadata), _json(after)
-    gone = f"user #{context['user']}" if context.get("user") else "no user"
     return Change(
         at=at,
-        who=username or gone,
+        who=who_of(username, context),
         verb=_phrase(verb),
         what=f"{kind(label)} #{obj_id}",
         name=next((str(data[name]) for name in CALLED_BY if data.get(name)), ""),
@@ -240,8 +262,9 @@ def _called(events: Iterable[_Event], obj: Model, models: Iterable[Any]) -> Name
     }
     for event in events:
         values = event.pgh_diff or {name: [value] for name, value in event.pgh_data.items()}
-        # The row itself may be called by the model that it is about.
-        values = {"model_id": [event.pgh_data.get("model_id")], **values}
+        # The row itself may be called by what it is about.
+        about = {name: [event.pgh_data.get(name)] for name in CALLED_BY_THESE}
+        values = {**about, **values}
         for field in apps.get_model(event.pgh_obj_model)._meta.fields:
             if field.related_model in ids:
                 ids[field.related_model] |= {pk for pk in values.get(field.column, ()) if pk}
@@ -255,8 +278,11 @@ def _called(events: Iterable[_Event], obj: Model, models: Iterable[Any]) -> Name
 def _name(event: Event | _Event, called: Names) -> str:
     data = event.pgh_data
     if "period" in data and "metric" in data:
-        period = data["period"]
-        return f"{data['metric']} {'at once' if period == 'concurrent' else f'per {period}'}"
+        period = "at once" if data["period"] == "concurrent" else f"per {data['period']}"
+        team = called.get(("tenants_app.Team", data.get("team_id")))
+        key = called.get(("tenants_app.ApiKey", data.get("api_key_id")))
+        on = f"on team {team}" if team else f"on {key}" if key else ""
+        return " ".join(filter(None, (str(data["metric"]), period, on)))
     model = called.get(("tenants_app.Model", data.get("model_id")), "")
     pairs = [called.get((label, data.get(column)), "") for label, column in TOGETHER]
     other = model or ", ".join(filter(None, pairs))

@@ -188,6 +188,12 @@ class TenantAdmin(TenantTable):
         """
         return request.user.has_perm("tenants_app.add_apikey")
 
+    def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
+        """Django's, if a column changed: the trail tells of no change that was none."""
+        columns = {column.name for column in Tenant._meta.fields}
+        if not change or columns & {*form.changed_data}:
+            super().save_model(request, obj, form, change)
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         for name, period in TOKEN_BUDGETS.items():

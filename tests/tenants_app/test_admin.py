@@ -7,6 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from tenants_app.admin.tenant_forms import token_budgets
 from tenants_app.models import Budget, Change, Model, Route, Tenant, TenantFallback, Upstream
 from tests.admin_site import (
     TOKEN,
@@ -241,7 +242,7 @@ def test_history_of_a_tenant_tells_of_all_that_belongs_to_it_and_by_whom() -> No
     assert (raised.who, raised.what.split(" #")[0]) == (user.username, "budget")
     assert [(f.name, f.before, f.after) for f in raised.fields] == [("limit", "100", "250")]
     (made,) = (one for one in changes if one.what == f"tenant #{acme.pk}")
-    assert (made.who, made.verb) == ("no user", "added")
+    assert (made.who, made.verb) == ("SQL, no user", "added")
     assert "Other" not in str(changes)
 
 
@@ -427,3 +428,13 @@ def test_permissions_on_offer_are_those_of_pages() -> None:
     names = set(grantable().values_list("codename", flat=True))
     assert {"view_tenant", "change_apikey", "view_ledgerentry", "add_tenanthost"} <= names
     assert not {"view_tenantevent", "add_session", "change_contenttype"} & names
+
+
+def test_saving_only_a_budget_changes_no_tenant() -> None:
+    client, acme = logged_in(superuser=True), make_tenant()
+    before = Tenant.objects.get(pk=acme.pk).updated_at
+    assert change(client, acme, daily_tokens="100").status_code == 302
+    assert token_budgets(acme) == {"daily_tokens": 100}
+    assert Tenant.objects.get(pk=acme.pk).updated_at == before
+    assert change(client, acme, name="Other").status_code == 302
+    assert Tenant.objects.get(pk=acme.pk).name == "Other"

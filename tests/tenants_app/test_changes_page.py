@@ -12,7 +12,7 @@ from django.test import Client
 from tenants_app import staff
 from tenants_app.models import Change, Tenant
 from tests.admin_site import logged_in, make_staff, text_of, url_of
-from tests.factories import make_budget, make_model, make_tenant
+from tests.factories import make_budget, make_model, make_team, make_tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -113,3 +113,29 @@ def test_staff_of_some_tenants_take_along_their_own() -> None:
 def test_who_may_not_see_changes_takes_none_along() -> None:
     assert logged_in("tenants_app.view_tenant").get(f"{URL}export/").status_code == 403
     assert Client().get(url_of(Change, "export")).status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_command_is_named_on_the_tenants_page_too() -> None:
+    acme = make_tenant("acme")
+    call_command("create_key", "acme", "--name", "shop")
+    client = logged_in(superuser=True)
+    for page in ("history", "change"):
+        assert "command create_key" in text_of(client.get(url_of(Tenant, page, acme.pk)))
+
+
+def test_the_file_names_rows_and_whose_they_are() -> None:
+    acme = make_tenant("acme", default_model=make_model("small"))
+    make_budget(acme, "tokens", "day", 5, team=make_team(acme, "research"))
+    found = {(one["what"], one["field"]): one for one in lines(logged_in(superuser=True))}
+    limit = found["budget", "limit"]
+    assert (limit["name"], limit["tenant"]) == ("tokens per day on team research", "acme")
+    assert found["budget", "team"]["after"] == "research"
+    model = found["tenant", "default model"]
+    assert (model["name"], model["tenant"], model["after"]) == ("Acme", "acme", "small")
+
+
+def test_the_filter_of_days_has_a_name_for_people() -> None:
+    page = text_of(logged_in(superuser=True).get(URL))
+    assert "By when" in page
+    assert "pgh created" not in page

@@ -261,3 +261,36 @@ def test_budgets_of_a_team_are_beside_the_tenants_own(operator: Client) -> None:
         "line 2, team: the tenant has no such team",
         "line 3, team: a budget is of a team or of a key, not of both",
     ]
+
+
+def test_a_number_is_told_what_is_wrong_with_it(operator: Client) -> None:
+    make_tenant("acme")
+    for text, wrong in (
+        ("0", "must be a whole number of at least 1"),
+        ("9" * 60, "must be at most 1000000000000"),
+        ('"1,000"', "must be a whole number of at least 1, without marks between its digits"),
+    ):
+        page = look(operator, Tenant, "tenant,default_model,daily_tokens", f"acme,m,{text}")
+        assert problems(page) == [f"line 2, daily_tokens: {wrong}"]
+
+
+def test_a_new_model_stands_out_and_says_which_may_be_meant(operator: Client) -> None:
+    make_model("small-model")
+    page = look(operator, Tenant, "tenant,name,default_model", "globex,Globex,smal-model")
+    (warning,) = page.context["preview"].warnings
+    assert str(warning) == (
+        "smal-model is a new model: it is made, and has neither a price nor a route yet."
+        " Or did you mean small-model?"
+    )
+    assert "Look at this before you import:" in text_of(page)
+
+
+def test_a_page_tells_so_many_problems_and_counts_the_others(operator: Client) -> None:
+    make_tenant("acme")
+    lines = ("acme,tokens,day,x" for _ in range(1000))
+    page = look(operator, Budget, "tenant,metric,period,limit", *lines)
+    assert len(problems(page)) >= 1000
+    text = text_of(page)
+    assert f"and {len(problems(page)) - 200:,} more of the kind." in text
+    assert text.count("<li>line ") == 200
+    assert len(text) < 200_000

@@ -151,6 +151,8 @@ ASGI_APPLICATION = "gateway_project.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Before those of the apps: few templates of unfold that say something else here.
+        "DIRS": [BASE_DIR / "gateway_project" / "unfold_templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

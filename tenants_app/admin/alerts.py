@@ -86,7 +86,7 @@ class AlertTargetsForm(WordedForm):
     secret = forms.CharField(
         required=False,
         max_length=200,
-        label="Signing secret",
+        label="New signing secret",
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
         help_text="Write-only: whsec_ and base64 of 24 to 64 random bytes, the same as the receiver"
         " has. Empty: what is set stays as it is.",

@@ -108,7 +108,11 @@ def keys(request: HttpRequest, tenant: Tenant) -> Section | None:
         return None
     of_tenant = ApiKey.objects.for_tenant(tenant)
     alive = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=Now()))
-    counts = of_tenant.aggregate(live=Count("id", filter=alive), all=Count("id"))
+    # As the list of tenants counts: the playground's key opens nothing.
+    client = Q(kind=ApiKey.Kind.CLIENT)
+    counts = of_tenant.aggregate(
+        all=Count("id"), client=Count("id", filter=client), live=Count("id", filter=client & alive)
+    )
     newest = of_tenant.select_related("use", "tenant").order_by(
         F("revoked_at").desc(nulls_first=True), F("use__last_used_at").desc(nulls_last=True), "-id"
     )
@@ -118,7 +122,7 @@ def keys(request: HttpRequest, tenant: Tenant) -> Section | None:
         tenant=tenant,
         rows=[_key_row(key) for key in newest[:KEYS_SHOWN]],
         live=counts["live"],
-        others=counts["all"] - counts["live"],
+        others=counts["client"] - counts["live"],
         issue_url=f"{reverse(add)}?tenant={tenant.pk}" if may_issue else "",
         issue_many_url=reverse(many, args=[tenant.pk]) if may_issue else "",
         may_change=user.has_perm("tenants_app.change_apikey"),

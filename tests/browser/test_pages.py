@@ -210,6 +210,8 @@ def test_what_is_wrong_with_a_form_leads_to_its_fields(windows: Windows) -> None
     page.get_by_role("button", name="Save and continue editing").click()
     summary = page.get_by_role("alert")
     expect(summary).to_be_focused()
+    top = "id => document.getElementById(id).getBoundingClientRect().y"
+    assert page.evaluate(top, "id_slug") == page.evaluate(top, "id_name")
     expect(summary.get_by_role("listitem")).to_contain_text(
         ["Slug: Use small letters", "Name: This field", "Hosts, row 1, Host: A host is"]
     )

@@ -1,5 +1,6 @@
 """The page of a tenant: what its sections tell, to whom, and what it costs to ask."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from chat_app.errors import ModelNotAllowed, ModelUnknown
 from gateway_project import roles
+from tenants_app import keys
 from tenants_app.errors import ServiceUnavailable, TollgateError
 from tenants_app.models import ApiKey, Team, Tenant, TenantFallback, TenantHost
 from tests.admin_site import form_of, logged_in, make_staff, make_world, text_of, url_of
@@ -216,15 +218,54 @@ def test_page_asks_as_often_for_many_of_everything_as_for_one() -> None:
 
 def test_page_is_bounded_however_many_keys_there_are() -> None:
     client, acme = logged_in(superuser=True), make_tenant()
-    keys = [
+    many = [
         ApiKey(tenant=acme, name=f"k{n}", prefix=f"tg_{n}", digest=n.to_bytes(32))
         for n in range(99)
     ]
-    ApiKey.objects.bulk_create(keys)
+    ApiKey.objects.bulk_create(many)
     sections = sections_of(page_of(client, acme))
     assert (len(sections["keys"].rows), sections["keys"].live) == (10, 99)
     assert len(sections["changes"]) == 8
     assert "All 99 keys" in text_of(page_of(client, acme))
+
+
+def test_keys_are_counted_as_in_the_list_of_tenants() -> None:
+    acme = make_tenant()
+    client = logged_in(superuser=True)
+    for name in ("app", "job", "old"):
+        make_key(acme, name=name)
+    keys.revoke(ApiKey.objects.get(name="old"))
+    keys.playground(acme)
+    told = sections_of(page_of(client, acme))["keys"]
+    assert (told.live, told.others) == (2, 1)
+    (row,) = client.get(url_of(Tenant, "changelist")).context["cl"].result_list
+    assert row.keys_live == 2
+
+
+def test_advice_on_refusals_is_words_and_then_a_link() -> None:
+    acme = make_tenant()
+    now = timezone.now()
+    RefusalCount.objects.create(tenant=acme, hour=now, code="model_not_allowed", refusals=1)
+    page = text_of(page_of(logged_in(superuser=True), acme))
+    assert 'ask for one of them. <a class="underline" href="#settings">To the settings</a>' in page
+
+
+def test_two_fields_of_the_signing_secret_have_two_names() -> None:
+    page = page_of(logged_in(superuser=True), make_tenant())
+    (form,) = page.context["inline_admin_formsets"][2].formset.forms
+    assert form["secret"].label == "New signing secret"
+
+
+def test_way_to_a_tenant_names_it_as_it_is_called() -> None:
+    page = " ".join(text_of(page_of(logged_in(superuser=True), make_tenant("acme"))).split())
+    way = re.findall(r"tracking-tight\"> (\S+) </", page)
+    assert way == ["Setup", "Tenants", "acme"]
+
+
+def test_search_of_the_menu_says_that_nothing_is_called_so() -> None:
+    client = logged_in(superuser=True)
+    assert "Nothing in the menu" in text_of(client.get(reverse("admin:search"), {"s": "qqq"}))
+    assert "Nothing in the menu" not in text_of(client.get(reverse("admin:search"), {"s": "ten"}))
 
 
 @pytest.mark.parametrize("role", ["Operator", "Finance", "Auditor"])

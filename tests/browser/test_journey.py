@@ -23,6 +23,7 @@ def choose(page: Page, field: str, text: str) -> None:
     """Pick from a field with suggestions, by keyboard alone."""
     page.locator(f"#id_{field} + .select2 .select2-selection").focus()
     page.keyboard.press("Enter")
+    expect(page.locator(".select2-dropdown .select2-search__field")).to_be_focused()
     page.keyboard.type(text)
     expect(page.locator(".select2-results__option--highlighted")).to_have_text(text)
     page.keyboard.press("Enter")
@@ -83,7 +84,7 @@ def order_fallbacks(page: Page) -> None:
     assert [str(row.model) for row in chain] == ["third", "first", "second"]
 
     group.get_by_role("button", name="Move down").nth(0).press("Enter")
-    group.get_by_role("button", name="Remove").nth(0).press("Enter")
+    group.get_by_role("checkbox", name="Remove").nth(0).press("Space")
     expect(group.get_by_text("This item will be deleted.").first).to_be_visible()
     page.get_by_role("button", name="Save and continue editing").press("Enter")
     expect(group.locator(".form-row")).to_have_count(3)

@@ -138,14 +138,14 @@ FOCUSED = """
 () => {
   const element = document.activeElement;
   if (element === document.body) return null;
-  const { left, top, width, height } = element.getClientRects()[0];
+  // A field of many values, and the box that removes a row, are marked as a whole.
+  const whole = element.closest(".select2-container, label:has(.delete)") ?? element;
+  const { left, top, width, height } = whole.getClientRects()[0];
   const over = document.elementFromPoint(left + width / 2, top + height / 2);
-  // A field of many values is marked as a whole.
-  const whole = element.closest(".select2-container") ?? element;
   return {
     name: element.id || element.textContent.trim().slice(0, 40) || element.outerHTML.slice(0, 80),
     marked: getComputedStyle(whole).outlineStyle !== "none",
-    covered: !element.contains(over) && !over?.contains(element),
+    covered: !whole.contains(over) && !over?.contains(whole),
   };
 }
 """

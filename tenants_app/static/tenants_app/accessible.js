@@ -62,8 +62,12 @@
   });
 
   function makeRemovers(root) {
-    // Of a saved row it is the label of a box that is not shown; of a new one a plain icon.
-    each(root, ".delete-template, label:has(.delete)", (element) => {
+    // Of a saved row it is a box within its icon, which no key reached; of a new one an icon alone.
+    each(root, "label input.delete", (box) => {
+      box.setAttribute("aria-label", "Remove");
+      box.parentElement.classList.replace("hidden", "tollgate-unseen");
+    });
+    each(root, ".delete-template", (element) => {
       element.setAttribute("aria-label", "Remove");
       makeButton(element);
     });

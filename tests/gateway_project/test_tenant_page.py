@@ -74,6 +74,13 @@ def test_bars_tell_used_held_left_and_when_it_resets_where_the_tenant_is() -> No
     assert (cost.title, cost.used, cost.left, cost.level) == ("USD per month", "0", "12.50", "ok")
 
 
+def test_figures_of_today_and_this_month_are_those_of_the_windows() -> None:
+    acme = make_tenant()
+    make_window(acme, tokens=840, requests=7, held_tokens=60)
+    today = sections_of(page_of(logged_in(superuser=True), acme))["budgets"].periods[0]
+    assert (today.title, today.tokens, today.requests, today.held_tokens) == ("Today", 840, 7, 60)
+
+
 def test_live_part_is_the_bars_of_now() -> None:
     acme, client = make_tenant(), logged_in(superuser=True)
     make_budget(acme, "tokens", "day", 1000)

@@ -211,5 +211,5 @@ def in_words(wait: timedelta) -> str:
 
 
 def _period(title: str, counters: Counters, period: str) -> Period:
-    requests, tokens, cost, _, held_tokens, _ = counters.windows.get((None, period), NOTHING)
+    requests, tokens, cost, _, held_tokens, _ = counters.windows.get(("tenant", period), NOTHING)
     return Period(title, requests, tokens, readable(cost), held_tokens)

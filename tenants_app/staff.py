@@ -9,8 +9,9 @@ from django.db import connection, transaction
 
 from tenants_app.models import StaffScope, Tenant
 
-# The ids of these tenants for a row `u` of auth_user: an array, or NULL for all. Who has the permission is held to
-# the tenants given also before any is, and who has a scope also when none is left in it.
+# The ids of these tenants for a row `u` of auth_user: an array, or NULL for all. Who has the
+# permission is held to the tenants given also before any is, and who has a scope also when none is
+# left in it.
 TENANTS_OF_U: Final = """
 CASE WHEN NOT u.is_superuser AND (
     EXISTS (SELECT FROM tenants_app_staffscope s WHERE s.user_id = u.id)

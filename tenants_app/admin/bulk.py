@@ -29,8 +29,10 @@ SIZE_MAX: Final = 1024 * 1024
 # Shown on one page; of the others their number is told.
 SHOWN_MAX: Final = 500
 ABOUT_TENANTS: Final = (
-    f"A line for each tenant: {', '.join(tenant_csv.PLACES)}. Only the first must be there;"
-    " a new tenant needs a default_model, too.",
+    (
+        f"A line for each tenant: {', '.join(tenant_csv.PLACES)}. Only the first must be there;"
+        " a new tenant needs a default_model, too."
+    ),
     "An empty cell leaves things as they are; none takes a budget away.",
     "Tenants that are not named stay as they are. All of a file is imported, or nothing.",
 )
@@ -128,7 +130,7 @@ class TablePages(ConfigurationAdmin):
 
     @action(description="Export all", icon="download", permissions=["export"])
     def export_csv(self, request: HttpRequest) -> HttpResponse:
-        """All that the user may see, whatever the list shows, as a file that can be imported again."""
+        """All that the user may see, whatever the list shows, as a file to be imported again."""
         name = f"{self.opts.verbose_name_plural}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return HttpResponse(

@@ -1,5 +1,6 @@
-"""The books' pages in the admin. Entries, windows and roll-ups are looked at; what staff adds to the
-books goes through pages of its own: prices, margins, raises, corrections, bills, statements, tokens.
+"""The books' pages in the admin. Entries, windows and roll-ups are looked at; what staff adds to
+the books goes through pages of its own: prices, margins, raises, corrections, bills, statements,
+tokens.
 """
 
 from usage_app.admin import (

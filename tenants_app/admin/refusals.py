@@ -10,7 +10,19 @@ from django.db.models import ProtectedError, RestrictedError
 # A trigger's RAISE without a code of its own arrives as InternalError.
 REFUSALS: Final = (IntegrityError, InternalError)
 
+ONE_LINE: Final = (
+    "{} must be one line without characters that are not shown: no tabs, line breaks, control"
+    " characters or marks that turn the direction of writing."
+)
 WORDS: Final = {
+    "apikey_name_is_one_line": ONE_LINE.format("A name"),
+    "model_name_is_one_line": ONE_LINE.format("A name"),
+    "model_public_id_is_one_line": ONE_LINE.format("An id"),
+    "route_upstream_model_is_one_line": ONE_LINE.format("What the upstream calls it"),
+    "team_name_is_one_line": ONE_LINE.format("A name"),
+    "tenant_cost_center_is_one_line": ONE_LINE.format("A cost centre"),
+    "tenant_name_is_one_line": ONE_LINE.format("A name"),
+    "upstream_name_is_one_line": ONE_LINE.format("A name"),
     "budget_limit_is_positive": "The limit must be greater than 0 and at most 1 000 000 000 000.",
     "budget_limit_is_whole_unless_cost": "The limit must be whole; only a cost has decimals.",
     "budget_metric_suits_its_period": "Per minute one limits requests or tokens, at the same time"

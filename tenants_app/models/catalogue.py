@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from tenants_app import networks, sealed
+from tenants_app.models.one_line import one_line
 from tenants_app.models.querysets import TenantOwned
 from tenants_app.models.tenants import Tenant
 
@@ -71,6 +72,7 @@ class Upstream(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
+            one_line("upstream", "name"),
             models.UniqueConstraint(
                 name="upstream_name_once_per_tenant",
                 fields=["tenant", "name"],
@@ -155,6 +157,8 @@ class Model(models.Model):
     class Meta:
         ordering = ["public_id"]
         constraints = [
+            one_line("model", "public_id"),
+            one_line("model", "name"),
             models.CheckConstraint(name="model_id_not_empty", condition=~Q(public_id="")),
             models.CheckConstraint(
                 name="model_outputs_are_ordered",
@@ -193,11 +197,12 @@ class Route(models.Model):
     class Meta:
         ordering = ["model", "priority", "id"]
         constraints = [
+            one_line("route", "upstream_model"),
             models.UniqueConstraint(
                 name="route_once_per_model_upstream_and_tenant",
                 fields=["model", "upstream", "tenant"],
                 nulls_distinct=False,
-            )
+            ),
         ]
 
     def __str__(self) -> str:

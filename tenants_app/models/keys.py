@@ -9,6 +9,7 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from tenants_app.key_format import DEFAULT_SCOPES
+from tenants_app.models.one_line import one_line
 from tenants_app.models.querysets import TenantOwned
 from tenants_app.models.teams import Team
 from tenants_app.models.tenants import Tenant
@@ -58,6 +59,7 @@ class ApiKey(models.Model):
             models.Index(name="key_batch", fields=["batch"], condition=Q(batch__isnull=False))
         ]
         constraints = [
+            one_line("apikey", "name"),
             models.CheckConstraint(
                 name="key_digest_is_a_sha256",
                 condition=Exact(

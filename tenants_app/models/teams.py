@@ -4,6 +4,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from tenants_app.models.one_line import one_line
 from tenants_app.models.querysets import TenantOwned
 from tenants_app.models.tenants import SLUG_PATTERN, Tenant
 
@@ -23,6 +24,7 @@ class Team(models.Model):
     class Meta:
         ordering = ["tenant", "slug"]
         constraints = [
+            one_line("team", "name"),
             models.UniqueConstraint(name="team_slug_once_per_tenant", fields=["tenant", "slug"]),
             models.CheckConstraint(
                 name="team_slug_is_plain", condition=Q(slug__regex=SLUG_PATTERN)

@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 
+from tenants_app.models.one_line import one_line
 from tenants_app.models.querysets import TenantOwned
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Tenant(models.Model):
         ordering = ["slug"]
         permissions = [("try_models", "Can send messages at the tenant's charge: Try it")]
         constraints = [
+            one_line("tenant", "name"),
+            one_line("tenant", "cost_center"),
             models.CheckConstraint(
                 name="tenant_slug_is_plain", condition=Q(slug__regex=SLUG_PATTERN)
             ),

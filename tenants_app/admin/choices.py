@@ -3,6 +3,7 @@ with none chosen, and lists are not asked for them. Django hands them to the dat
 refuses to compare them.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -82,11 +83,21 @@ class PossibleChoices(Fields):
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
+def _paths(filters: Iterable[Any]) -> Iterator[str]:
+    """The lookups that a list's filters go by, of those that go by one."""
+    for one in filters:
+        path = one[0] if isinstance(one, list | tuple) else one
+        if isinstance(path, str):
+            yield path
+
+
 class PossibleLookups(Pages):
     """Lists, which are narrowed down by addresses, and of whose rows some are chosen."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        """Django's, but neither by what refers to the rows nor by UNASKED."""
+        """Django's, but neither by what refers to the rows nor by UNASKED, unless it is offered."""
+        if any(f"{lookup}__".startswith(f"{path}__") for path in _paths(self.list_filter)):
+            return super().lookup_allowed(lookup, value, request)
         first = lookup.split("__", maxsplit=1)[0]
         field = {one.name: one for one in self.opts.get_fields()}.get(first)
         if field is not None and (not field.concrete or isinstance(field, UNASKED)):

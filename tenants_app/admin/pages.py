@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.messages.storage import default_storage
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -161,6 +162,8 @@ class ConfigurationAdmin(Deleting, Page):
                 return super().changeform_view(request, object_id, form_url, extra_context)
         except REFUSALS as error:
             request.refusal = sentence(error)  # type: ignore[attr-defined]
+            # The message of a change that COMMIT then refused must not be told.
+            request._messages = default_storage(request)  # type: ignore[attr-defined]
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def delete_view(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -183,6 +184,8 @@ def test_refusal_at_commit_becomes_an_error_of_the_form() -> None:
         "__all__": ["An upstream that belongs to a tenant is used by that tenant alone."]
     }
     assert Upstream.objects.get(pk=upstream.pk).tenant is None
+    assert list(get_messages(response.wsgi_request)) == []
+    assert "successfully" not in text_of(client.get(url_of(Upstream, "change", upstream.pk)))
 
 
 def test_model_in_use_is_not_deleted_and_says_so() -> None:

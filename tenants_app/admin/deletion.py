@@ -113,5 +113,9 @@ def what_goes(site: Any, rows: Any, request: HttpRequest) -> tuple[Any, Any, Any
     in_use = [line(row) for row in going.protected]
     # Their type says names; they are models.
     models: Any = going.model_objs
-    counts = {model._meta.verbose_name_plural: len(of) for model, of in models.items()}
+    counts = {_called(model._meta, len(of)): len(of) for model, of in models.items()}
     return lines, counts, lacking, in_use
+
+
+def _called(opts: Any, count: int) -> str:
+    return str(opts.verbose_name if count == 1 else opts.verbose_name_plural)

@@ -101,7 +101,7 @@ def test_an_upstream_goes_with_its_routes_and_nothing_behind_the_scenes_is_told(
     assert "up, shared by all tenants" in page
     assert "public → up, of acme" in page
     assert "other → up, of all tenants" in page
-    assert "Together: 1 upstreams, 2 routes." in page
+    assert "Together: 1 upstream, 2 routes." in page
     assert client.post(url, WHY).status_code == 302
     assert not Upstream.objects.exists() | Route.objects.exists() | UpstreamMinute.objects.exists()
     assert not OpenCircuit.objects.exists()

@@ -34,14 +34,13 @@ def client(caplog: pytest.LogCaptureFixture) -> Client:
     return logged_in(superuser=True)
 
 
-@pytest.mark.parametrize("garbage", [NUL, QUOTES])
-def test_no_filter_of_a_list_chokes(client: Client, garbage: str) -> None:
+def test_no_filter_of_a_list_chokes(client: Client) -> None:
     client.raise_request_exception = False
     found = [
         (model._meta.label, name)
         for model in registered()
         for name in (*KNOWN, *filters_of(client, model))
-        if fails(client, url_of(model, "changelist"), {name: garbage})
+        if fails(client, url_of(model, "changelist"), {name: NUL + QUOTES})
     ]
     assert found == [], "\n".join(map(str, found))
 
@@ -68,7 +67,7 @@ def test_what_refers_to_a_row_is_no_filter_of_it(client: Client) -> None:
     assert client.get(reverse("admin:auth_user_changelist"), {"change": "1"}).status_code == 400
 
 
-@pytest.mark.parametrize("garbage", [NUL, QUOTES, NUMBER, LONG], ids=["nul", "quotes", "9", "1 MB"])
+@pytest.mark.parametrize("garbage", [NUL + QUOTES, NUMBER, LONG], ids=["text", "9", "1 MB"])
 def test_no_form_chokes(client: Client, garbage: str) -> None:
     client.raise_request_exception = False
     found: list[tuple[Any, ...]] = []

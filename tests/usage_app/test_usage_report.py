@@ -191,15 +191,24 @@ def test_csv_streams_from_an_async_server() -> None:
     assert [row["tenant"] for row in rows_of(async_to_sync(download)().decode())] == ["acme"]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["\t", "\r"])
+def test_csv_has_no_formulas_behind_a_space(acme: Tenant, start: str) -> None:
+    """Names have none, but a model may be called anything where it is."""
+    make_entry(acme, created_at=NOON, model=f"{start}HYPERLINK(1)")
+    text = "".join(report_files.csv_chunks(ReportQuery(MARCH, group_by="detail")))
+    (row,) = rows_of(text.replace("\r", "\\r"))[:1]
+    assert row["model"] == f"'{start}HYPERLINK(1)".replace("\r", "\\r")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
 def test_csv_has_no_formulas(acme: Tenant, start: str) -> None:
     name = f"{start}HYPERLINK(1)"
     make_entry(acme, created_at=NOON, model=name, api_key=make_key(acme, name).key)
     entry = make_entry(make_tenant("globex", name=name), created_at=NOON, cost=Decimal(1))
     query = ReportQuery(MARCH, group_by="detail")
     text = "".join(report_files.csv_chunks(query))
-    (theirs, mine) = rows_of(text.replace("\r", "\\r"))[:2]
-    shown = f"'{name}".replace("\r", "\\r")
+    (theirs, mine) = rows_of(text)[:2]
+    shown = f"'{name}"
     assert (mine["model"], mine["key"][: len(shown)], theirs["tenant_name"]) == (shown,) * 3
     assert entry.tenant_id != acme.id
 

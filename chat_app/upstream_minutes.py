@@ -120,5 +120,8 @@ def _row(key: Key, count: Count) -> tuple[object, ...]:
 
 async def _add(connection: Connection, rows: list[tuple[object, ...]]) -> None:
     """All or nothing, so that a second try counts nothing twice."""
-    async with connection.transaction(), connection.cursor() as cursor:
-        await cursor.executemany(_ADD, rows)
+    async with connection.transaction():
+        for row in rows:
+            # Not `executemany`, which prepares, and what psycopg has prepared it deallocates with
+            # every rollback, the batches' statements too.
+            await connection.execute(_ADD, row, prepare=False)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from psycopg import errors, pq
 
@@ -42,6 +42,10 @@ COMMIT = statement("commit", "COMMIT")
 ROLLBACK = statement("rollback", "ROLLBACK")
 
 _prepared: WeakKeyDictionary[Any, set[bytes]] = WeakKeyDictionary()
+# Connections of which it is not certain any more what is prepared: they begin with nothing.
+_uncertain: WeakSet[Any] = WeakSet()
+# What says so: psycopg deallocates all that is prepared, ours too, when it rolls back by itself.
+_SURPRISES = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 
 
 async def run(connection: Connection, *commands: tuple[Statement, Values]) -> list[Rows]:
@@ -54,7 +58,7 @@ async def run(connection: Connection, *commands: tuple[Statement, Values]) -> li
     idle = connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
     try:
         return await _exchange(connection, commands)
-    except errors.InvalidSqlStatementName:
+    except _SURPRISES:
         if not idle:
             raise
     await rollback(connection)
@@ -95,8 +99,16 @@ def _send(
     pgconn = connection.pgconn
     sent: list[bytes | None] = []
     known = _prepared.setdefault(connection, set())
+    # Behind a pooler that forgets what was prepared.
+    unprepared = connection.prepare_threshold is None
+    if connection in _uncertain:
+        if pgconn.transaction_status == pq.TransactionStatus.INERROR:
+            unprepared = True  # all that it takes now is a ROLLBACK
+        else:
+            pgconn.send_query_params(b"DEALLOCATE ALL", ())
+            sent.append(b"")
     for command, values in commands:
-        if connection.prepare_threshold is None:  # behind a pooler that forgets what was prepared
+        if unprepared:
             pgconn.send_query_params(command.sql, values)
         else:
             if command.name not in known and command.name not in sent:
@@ -169,11 +181,12 @@ def _answers(
         else:
             answers.append(_rows(result))
     error = None if failed is None else errors.error_from_result(failed)
-    if isinstance(error, errors.InvalidSqlStatementName):
-        # psycopg deallocates all that is prepared, ours too, whenever it rolls back by itself.
+    if b"" in fresh:
+        _uncertain.discard(connection)
+    _prepared[connection] |= fresh
+    if isinstance(error, _SURPRISES):
         _prepared[connection].clear()
-    if fresh:
-        _prepared[connection] |= fresh
+        _uncertain.add(connection)
     if error is not None:
         raise error
     return answers

@@ -21,3 +21,18 @@ def test_statements_are_prepared_anew_after_they_were_dropped() -> None:
             return await pipeline.run(connection, (pipeline.BEGIN, ()), (ONE, ()), (TWO, [b"2"]))
 
     assert run(main()) == [[], [(b"1",)], [(b"2",)]]
+
+
+def test_what_was_prepared_since_they_were_dropped_is_no_stumbling_block() -> None:
+    """TWO is prepared after the others were dropped, and before that is noticed."""
+
+    async def main() -> list[list[pipeline.Rows]]:
+        async with pool().connection() as connection:
+            await pipeline.run(connection, (ONE, ()))
+            await connection.execute("DEALLOCATE ALL")
+            return [
+                await pipeline.run(connection, *commands)
+                for commands in ([(TWO, [b"2"])], [(ONE, ())], [(TWO, [b"3"])], [(ONE, ())])
+            ]
+
+    assert run(main()) == [[[(b"2",)]], [[(b"1",)]], [[(b"3",)]], [[(b"1",)]]]
